@@ -1,0 +1,1 @@
+export { ServalError, errorCodes, type ErrorCode, type ServalErrorOptions } from './errors.js';

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The service access layer on a pod's eth0: egress turns identity into wire, ingress wire into identity, each for
+ * exactly the flows that have a rule. The logic in lib/ returns a reason; only here it becomes a verdict.
+ */
+#include <stddef.h>
+
+#include "lib/maps.h"
+#include "lib/packet.h"
+#include "lib/parse.h"
+#include "lib/table.h"
+#include "lib/rewrite.h"
+#include "lib/fragment.h"
+#include "lib/hold.h"
+#include "lib/icmp.h"
+
+/* TCX_NEXT and, to clsact, TC_ACT_UNSPEC: whoever comes after us sees the packet too. */
+#define SAL_PASS -1
+
+SAL_NOINLINE int sal_drop(struct __sk_buff *skb, __u32 reason)
+{
+	struct sal_drop *drop = bpf_map_lookup_elem(&sal_drops, &reason);
+
+	if (drop) {
+		drop->packets++;
+		drop->bytes += skb->len;
+	}
+	return TC_ACT_SHOT;
+}
+
+SAL_INLINE bool sal_pod_held(void)
+{
+	__u32 index = config.pod;
+	struct sal_pod *pod = bpf_map_lookup_elem(&sal_pods, &index);
+
+	return pod && (*(volatile __u32 *)&pod->flags & SAL_POD_HELD);
+}
+
+SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
+{
+	__u32 index = 0;
+	struct sal_slot *slot = sal_find(&pkt->key, pkt->version, &index);
+	__u8 state = slot ? *(volatile __u8 *)&slot->state : SAL_STATE_NONE;
+
+	if (pkt->fragment == SAL_FRAGMENT_FIRST)
+		sal_remember_fragment(pkt, slot, index);
+	if (state == SAL_STATE_HELD)
+		return sal_hold(skb, pkt, slot);
+	if (sal_pod_held())
+		return sal_hold_pod(skb, pkt);
+	if (!slot || state != SAL_STATE_ACTIVE)
+		return SAL_REASON_NONE;
+	if (pkt->obstacle)
+		return pkt->obstacle;
+	sal_count(slot, skb);
+	return sal_translate(skb, pkt, slot, direction);
+}
+
+SAL_NOINLINE enum sal_reason sal_icmp_or_hold(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
+{
+	__u8 type = 0;
+
+	if (sal_pod_held()) {
+		bpf_skb_load_bytes(skb, pkt->l4, &type, 1);
+		if (pkt->version == 4 || !sal_is_neighbour_discovery(type))
+			return SAL_REASON_HELD_POD;
+	}
+	return direction == SAL_EGRESS ? sal_icmp(skb, pkt, SAL_EGRESS) : sal_icmp(skb, pkt, SAL_INGRESS);
+}
+
+SAL_NOINLINE enum sal_reason sal_without_ports(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
+{
+	if (sal_pod_held())
+		return SAL_REASON_HELD_POD;
+	if (pkt->fragment == SAL_FRAGMENT_LATER)
+		return direction == SAL_EGRESS ? sal_later_fragment(skb, pkt, SAL_EGRESS) :
+						 sal_later_fragment(skb, pkt, SAL_INGRESS);
+	return sal_pair_known(&pkt->key) ? pkt->obstacle : SAL_REASON_NONE;
+}
+
+SAL_INLINE int sal_handle(struct __sk_buff *skb, int direction)
+{
+	struct sal_packet pkt = { .key.scope.pod = config.pod, .key.scope.direction = direction };
+	enum sal_reason reason = SAL_REASON_NONE;
+
+	switch (sal_parse(skb, &pkt, direction)) {
+	case SAL_PARSED_PORTS:
+		reason = sal_flow(skb, &pkt, direction);
+		break;
+	case SAL_PARSED_ICMP:
+		reason = sal_icmp_or_hold(skb, &pkt, direction);
+		break;
+	case SAL_PARSED_ADDRESSES:
+		reason = sal_without_ports(skb, &pkt, direction);
+		break;
+	case SAL_PARSED_FOREIGN:
+		if (pkt.version && sal_pod_held())
+			reason = SAL_REASON_HELD_POD;
+		break;
+	}
+	return reason ? sal_drop(skb, reason) : SAL_PASS;
+}
+
+SEC("tc")
+int sal_egress(struct __sk_buff *skb)
+{
+	return sal_handle(skb, SAL_EGRESS);
+}
+
+SEC("tc")
+int sal_ingress(struct __sk_buff *skb)
+{
+	return sal_handle(skb, SAL_INGRESS);
+}
+
+/* Into the object's type information, for the codec: enums that no map or function mentions. */
+const enum sal_limit sal_type_limit __attribute__((used)) = SAL_ABI_VERSION;
+const enum sal_direction sal_type_direction __attribute__((used)) = SAL_EGRESS;
+const enum sal_state sal_type_state __attribute__((used)) = SAL_STATE_NONE;
+const enum sal_pod_flag sal_type_pod_flag __attribute__((used)) = SAL_POD_USED;
+const enum sal_kept sal_type_kept __attribute__((used)) = SAL_KEPT_ACK;
+const struct sal_kept_packet *const sal_type_kept_packet __attribute__((used)) = 0;
+
+char _license[] SEC("license") = "GPL";

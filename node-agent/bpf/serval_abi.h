@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the kernel's half and user space's half of the data plane agree on: constants and structs, nothing
+ * else. The TypeScript codec is generated from the BTF of the compiled object, never written by hand.
+ *
+ * Addresses are 16 bytes in network order, IPv4 mapped (::ffff:a.b.c.d); ports are in network order. "Local"
+ * is always the pod's own side, whichever way a packet travels.
+ */
+#ifndef SERVAL_ABI_H
+#define SERVAL_ABI_H
+
+/* An enum rather than macros: only types reach the object's type information, and so the codec. */
+enum sal_limit {
+	SAL_ABI_VERSION = 1, /* raised whenever a pinned map of an older agent can't be read any more */
+	SAL_PODS_MAX = 1024,
+	SAL_SLOTS_MAX = 1 << 20, /* slot 0 is never used */
+	SAL_BUCKET_WAYS = 12, /* a bucket fills one cache line */
+	SAL_SEED_WORDS = 11,
+	SAL_REASONS_MAX = 32,
+	SAL_KEEP_MAX = 9216, /* the longest packet that a hold keeps: a jumbo frame */
+	SAL_KEEP_SMALL = 1792,
+};
+
+enum sal_direction {
+	SAL_EGRESS = 0,
+	SAL_INGRESS = 1,
+};
+
+enum sal_state {
+	SAL_STATE_NONE = 0,
+	SAL_STATE_PENDING = 1, /* known, passes untouched */
+	SAL_STATE_HELD = 2, /* kept back: the far end is frozen */
+	SAL_STATE_ACTIVE = 3, /* translated */
+};
+
+/* Why a packet was given up. Stable numbers: never reused, never renumbered. */
+enum sal_reason {
+	SAL_REASON_NONE = 0,
+	SAL_REASON_HELD = 1, /* of a held flow; TCP sends it again, what replay needs was kept */
+	SAL_REASON_HELD_POD = 2, /* to or from a pod that is held as a whole */
+	SAL_REASON_HELD_RING_FULL = 3, /* of a held flow, should have been kept, the ring buffer was full */
+	SAL_REASON_HELD_TOO_LONG = 4, /* of a held flow, should have been kept, longer than SAL_KEEP_MAX */
+	SAL_REASON_HELD_FRAGMENT = 5, /* of a held flow, a fragment: a datagram in pieces can't be replayed */
+	SAL_REASON_HELD_OVERFLOW = 6, /* kept, then pushed out by a younger datagram (counted in user space) */
+	SAL_REASON_FRAGMENT_UNKNOWN = 7, /* a later fragment whose first was not seen */
+	SAL_REASON_TRUNCATED = 8, /* the transport header is cut off */
+	SAL_REASON_HEADER_CHAIN = 9, /* more IPv6 extension headers than are followed */
+	SAL_REASON_SOURCE_ROUTED = 10, /* the checksum covers an address that the IP header doesn't show */
+	SAL_REASON_AUTHENTICATED = 11, /* an authentication header signs the addresses */
+	SAL_REASON_QUOTE_TRUNCATED = 12, /* an ICMP error whose quoted packet is too short to name its flow */
+	SAL_REASON_QUOTE_FRAGMENT = 13, /* an ICMP error that quotes a later fragment */
+	SAL_REASON_REWRITE_FAILED = 14, /* the kernel refused a write in the middle of a translation */
+};
+
+/* Bits of sal_pod.flags. */
+enum sal_pod_flag {
+	SAL_POD_USED = 1,
+	SAL_POD_HELD = 2, /* nothing enters or leaves but neighbour discovery */
+	SAL_POD_CLSACT = 4, /* attached as clsact filters, not by TCX links */
+};
+
+/* Bits of sal_slot.kept: what the ring buffer has already been given for this hold. */
+enum sal_kept {
+	SAL_KEPT_ACK = 1,
+	SAL_KEPT_SEGMENT = 2,
+	SAL_KEPT_RESET = 4,
+};
+
+struct sal_scope {
+	__u16 pod;
+	__u8 direction; /* enum sal_direction */
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+};
+
+struct sal_tuple {
+	__be32 local[4];
+	__be32 remote[4];
+	__be16 local_port;
+	__be16 remote_port;
+};
+
+struct sal_key {
+	struct sal_scope scope;
+	struct sal_tuple tuple;
+};
+
+/*
+ * One direction of one flow: two cache lines. Egress matches the identity and writes the wire tuple, ingress
+ * matches the wire tuple and writes the identity. Immutable once published, but for state and the counters.
+ */
+struct sal_slot {
+	struct sal_key match;
+	__u8 state; /* enum sal_state */
+	__u8 kept; /* bits of enum sal_kept */
+	__u16 reserved;
+	__u32 address_diff; /* ones' complement sum of (new - old) over both addresses */
+	__u32 port_diff; /* the same over both ports */
+	struct sal_tuple to;
+	__u64 flow_id;
+	__u64 migration; /* owner of this rule */
+	__u64 packets;
+	__u64 bytes;
+	__u32 kept_seq; /* lowest sequence number kept in this hold */
+	__u32 kept_ack; /* highest acknowledgement kept in this hold */
+};
+
+/*
+ * A way is taken where its tag isn't 0. To publish, the slot's number is stored before the tag; to take out, the tag is
+ * cleared; to replace, the number is swapped. Readers find the tag first and compare the slot's whole key.
+ */
+struct sal_bucket {
+	__u8 tag[16]; /* the last 4 are never used: three words that are compared at once */
+	__u32 slot[SAL_BUCKET_WAYS];
+};
+
+/* Chosen once, when the maps are made; every program instance carries a copy in its read-only data. */
+struct sal_config {
+	__u32 abi_version;
+	__u32 bucket_mask;
+	__u32 slots;
+	__u16 pod; /* of this program instance; 0 in the pinned copy */
+	__u16 kernel_context; /* 1 where the kernel has bpf_cast_to_kern_ctx (6.2); 0 in the pinned copy */
+	__u64 seed[SAL_SEED_WORDS];
+	__u64 mapped_prefixes; /* sal_hash_prefixes() of two IPv4-mapped addresses */
+};
+
+struct sal_pod {
+	__u32 flags; /* bits of enum sal_pod_flag */
+	__u32 ifindex;
+	__u64 netns_inode;
+	char interface[16];
+	char netns[160]; /* path of the network namespace, as it was given */
+	char name[320]; /* namespaced name of the pod */
+};
+
+/* Two addresses between which at least one flow has a rule: asked only where ports can't be read. */
+struct sal_pair {
+	__u16 pod;
+	__u8 direction;
+	__u8 reserved;
+	__be32 local[4];
+	__be32 remote[4];
+};
+
+struct sal_fragment_key {
+	struct sal_scope scope;
+	__be32 local[4];
+	__be32 remote[4];
+	__u32 id;
+};
+
+/* What was decided for a datagram's first fragment; the later ones follow it. */
+struct sal_fragment {
+	__u8 state; /* enum sal_state: PENDING passes */
+	__u8 reserved[3];
+	__u32 slot;
+	__u64 flow_id; /* the slot may have been reused: compare */
+};
+
+struct sal_drop {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* A packet that a hold kept, as the ring buffer carries it: in identity, cut to one segment, from its IP header on. */
+struct sal_kept_packet {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 flow_id; /* 0 where no rule exists (a held pod's new connections) */
+	struct sal_key key;
+	__u32 seq; /* TCP: sequence number, acknowledgement, payload length before the cut, flags */
+	__u32 ack;
+	__u32 payload;
+	__u16 length; /* bytes of data[] that are valid */
+	__u8 tcp_flags;
+	__u8 kind; /* enum sal_kept; 0 for a datagram */
+};
+
+#endif

@@ -1,0 +1,420 @@
+// Generated from the BTF of the compiled programs by node-agent/scripts/generate-abi.mjs. Do not edit.
+/* eslint-disable */
+
+function readText(buffer: Buffer, at: number, length: number): string {
+  const end = buffer.indexOf(0, at);
+  return buffer.toString('utf8', at, end < 0 || end > at + length ? at + length : end);
+}
+
+function writeText(buffer: Buffer, at: number, length: number, value: string): void {
+  if (Buffer.byteLength(value) >= length) throw new RangeError(`text of more than ${length - 1} bytes: ${value}`);
+  buffer.fill(0, at, at + length);
+  buffer.write(value, at, 'utf8');
+}
+
+function writeBytes(buffer: Buffer, at: number, length: number, value: Buffer): void {
+  if (value.length !== length) throw new RangeError(`${value.length} bytes where ${length} belong`);
+  value.copy(buffer, at);
+}
+
+export const salReason = {
+  NONE: 0,
+  HELD: 1,
+  HELD_POD: 2,
+  HELD_RING_FULL: 3,
+  HELD_TOO_LONG: 4,
+  HELD_FRAGMENT: 5,
+  HELD_OVERFLOW: 6,
+  FRAGMENT_UNKNOWN: 7,
+  TRUNCATED: 8,
+  HEADER_CHAIN: 9,
+  SOURCE_ROUTED: 10,
+  AUTHENTICATED: 11,
+  QUOTE_TRUNCATED: 12,
+  QUOTE_FRAGMENT: 13,
+  REWRITE_FAILED: 14,
+} as const;
+
+export const salParsed = {
+  FOREIGN: 0,
+  PORTS: 1,
+  ICMP: 2,
+  ADDRESSES: 3,
+} as const;
+
+export const salLimit = {
+  ABI_VERSION: 1,
+  PODS_MAX: 1024,
+  SLOTS_MAX: 1048576,
+  BUCKET_WAYS: 12,
+  SEED_WORDS: 11,
+  REASONS_MAX: 32,
+  KEEP_MAX: 9216,
+  KEEP_SMALL: 1792,
+} as const;
+
+export const salDirection = {
+  EGRESS: 0,
+  INGRESS: 1,
+} as const;
+
+export const salState = {
+  NONE: 0,
+  PENDING: 1,
+  HELD: 2,
+  ACTIVE: 3,
+} as const;
+
+export const salPodFlag = {
+  USED: 1,
+  HELD: 2,
+  CLSACT: 4,
+} as const;
+
+export const salKept = {
+  ACK: 1,
+  SEGMENT: 2,
+  RESET: 4,
+} as const;
+
+export interface SalBucket {
+  tag: Buffer;
+  slot: number[];
+}
+
+export const salBucket = {
+  size: 64,
+  offset: { tag: 0, slot: 16 },
+  read(buffer: Buffer, at = 0): SalBucket {
+    return {
+      tag: Buffer.from(buffer.subarray(at, at + 16)),
+      slot: Array.from({ length: 12 }, (_, i) => buffer.readUInt32LE(at + 16 + i * 4)),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalBucket): void {
+    writeBytes(buffer, at, 16, value.tag);
+    for (let i = 0; i < 12; i++) buffer.writeUInt32LE(value.slot[i] ?? 0, at + 16 + i * 4);
+  },
+} as const;
+
+export interface SalSlot {
+  match: SalKey;
+  state: number;
+  kept: number;
+  addressDiff: number;
+  portDiff: number;
+  to: SalTuple;
+  flowId: bigint;
+  migration: bigint;
+  packets: bigint;
+  bytes: bigint;
+  keptSeq: number;
+  keptAck: number;
+}
+
+export const salSlot = {
+  size: 128,
+  offset: { match: 0, state: 40, kept: 41, addressDiff: 44, portDiff: 48, to: 52, flowId: 88, migration: 96, packets: 104, bytes: 112, keptSeq: 120, keptAck: 124 },
+  read(buffer: Buffer, at = 0): SalSlot {
+    return {
+      match: salKey.read(buffer, at),
+      state: buffer.readUInt8(at + 40),
+      kept: buffer.readUInt8(at + 41),
+      addressDiff: buffer.readUInt32LE(at + 44),
+      portDiff: buffer.readUInt32LE(at + 48),
+      to: salTuple.read(buffer, at + 52),
+      flowId: buffer.readBigUInt64LE(at + 88),
+      migration: buffer.readBigUInt64LE(at + 96),
+      packets: buffer.readBigUInt64LE(at + 104),
+      bytes: buffer.readBigUInt64LE(at + 112),
+      keptSeq: buffer.readUInt32LE(at + 120),
+      keptAck: buffer.readUInt32LE(at + 124),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalSlot): void {
+    salKey.write(buffer, at, value.match);
+    buffer.writeUInt8(value.state, at + 40);
+    buffer.writeUInt8(value.kept, at + 41);
+    buffer.writeUInt32LE(value.addressDiff, at + 44);
+    buffer.writeUInt32LE(value.portDiff, at + 48);
+    salTuple.write(buffer, at + 52, value.to);
+    buffer.writeBigUInt64LE(value.flowId, at + 88);
+    buffer.writeBigUInt64LE(value.migration, at + 96);
+    buffer.writeBigUInt64LE(value.packets, at + 104);
+    buffer.writeBigUInt64LE(value.bytes, at + 112);
+    buffer.writeUInt32LE(value.keptSeq, at + 120);
+    buffer.writeUInt32LE(value.keptAck, at + 124);
+  },
+} as const;
+
+export interface SalKey {
+  scope: SalScope;
+  tuple: SalTuple;
+}
+
+export const salKey = {
+  size: 40,
+  offset: { scope: 0, tuple: 4 },
+  read(buffer: Buffer, at = 0): SalKey {
+    return {
+      scope: salScope.read(buffer, at),
+      tuple: salTuple.read(buffer, at + 4),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalKey): void {
+    salScope.write(buffer, at, value.scope);
+    salTuple.write(buffer, at + 4, value.tuple);
+  },
+} as const;
+
+export interface SalScope {
+  pod: number;
+  direction: number;
+  protocol: number;
+}
+
+export const salScope = {
+  size: 4,
+  offset: { pod: 0, direction: 2, protocol: 3 },
+  read(buffer: Buffer, at = 0): SalScope {
+    return {
+      pod: buffer.readUInt16LE(at),
+      direction: buffer.readUInt8(at + 2),
+      protocol: buffer.readUInt8(at + 3),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalScope): void {
+    buffer.writeUInt16LE(value.pod, at);
+    buffer.writeUInt8(value.direction, at + 2);
+    buffer.writeUInt8(value.protocol, at + 3);
+  },
+} as const;
+
+export interface SalTuple {
+  local: Buffer;
+  remote: Buffer;
+  localPort: number;
+  remotePort: number;
+}
+
+export const salTuple = {
+  size: 36,
+  offset: { local: 0, remote: 16, localPort: 32, remotePort: 34 },
+  read(buffer: Buffer, at = 0): SalTuple {
+    return {
+      local: Buffer.from(buffer.subarray(at, at + 16)),
+      remote: Buffer.from(buffer.subarray(at + 16, at + 16 + 16)),
+      localPort: buffer.readUInt16BE(at + 32),
+      remotePort: buffer.readUInt16BE(at + 34),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalTuple): void {
+    writeBytes(buffer, at, 16, value.local);
+    writeBytes(buffer, at + 16, 16, value.remote);
+    buffer.writeUInt16BE(value.localPort, at + 32);
+    buffer.writeUInt16BE(value.remotePort, at + 34);
+  },
+} as const;
+
+export interface SalConfig {
+  abiVersion: number;
+  bucketMask: number;
+  slots: number;
+  pod: number;
+  kernelContext: number;
+  seed: bigint[];
+  mappedPrefixes: bigint;
+}
+
+export const salConfig = {
+  size: 112,
+  offset: { abiVersion: 0, bucketMask: 4, slots: 8, pod: 12, kernelContext: 14, seed: 16, mappedPrefixes: 104 },
+  read(buffer: Buffer, at = 0): SalConfig {
+    return {
+      abiVersion: buffer.readUInt32LE(at),
+      bucketMask: buffer.readUInt32LE(at + 4),
+      slots: buffer.readUInt32LE(at + 8),
+      pod: buffer.readUInt16LE(at + 12),
+      kernelContext: buffer.readUInt16LE(at + 14),
+      seed: Array.from({ length: 11 }, (_, i) => buffer.readBigUInt64LE(at + 16 + i * 8)),
+      mappedPrefixes: buffer.readBigUInt64LE(at + 104),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalConfig): void {
+    buffer.writeUInt32LE(value.abiVersion, at);
+    buffer.writeUInt32LE(value.bucketMask, at + 4);
+    buffer.writeUInt32LE(value.slots, at + 8);
+    buffer.writeUInt16LE(value.pod, at + 12);
+    buffer.writeUInt16LE(value.kernelContext, at + 14);
+    for (let i = 0; i < 11; i++) buffer.writeBigUInt64LE(value.seed[i] ?? 0n, at + 16 + i * 8);
+    buffer.writeBigUInt64LE(value.mappedPrefixes, at + 104);
+  },
+} as const;
+
+export interface SalPod {
+  flags: number;
+  ifindex: number;
+  netnsInode: bigint;
+  interface: string;
+  netns: string;
+  name: string;
+}
+
+export const salPod = {
+  size: 512,
+  offset: { flags: 0, ifindex: 4, netnsInode: 8, interface: 16, netns: 32, name: 192 },
+  read(buffer: Buffer, at = 0): SalPod {
+    return {
+      flags: buffer.readUInt32LE(at),
+      ifindex: buffer.readUInt32LE(at + 4),
+      netnsInode: buffer.readBigUInt64LE(at + 8),
+      interface: readText(buffer, at + 16, 16),
+      netns: readText(buffer, at + 32, 160),
+      name: readText(buffer, at + 192, 320),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalPod): void {
+    buffer.writeUInt32LE(value.flags, at);
+    buffer.writeUInt32LE(value.ifindex, at + 4);
+    buffer.writeBigUInt64LE(value.netnsInode, at + 8);
+    writeText(buffer, at + 16, 16, value.interface);
+    writeText(buffer, at + 32, 160, value.netns);
+    writeText(buffer, at + 192, 320, value.name);
+  },
+} as const;
+
+export interface SalPair {
+  pod: number;
+  direction: number;
+  local: Buffer;
+  remote: Buffer;
+}
+
+export const salPair = {
+  size: 36,
+  offset: { pod: 0, direction: 2, local: 4, remote: 20 },
+  read(buffer: Buffer, at = 0): SalPair {
+    return {
+      pod: buffer.readUInt16LE(at),
+      direction: buffer.readUInt8(at + 2),
+      local: Buffer.from(buffer.subarray(at + 4, at + 4 + 16)),
+      remote: Buffer.from(buffer.subarray(at + 20, at + 20 + 16)),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalPair): void {
+    buffer.writeUInt16LE(value.pod, at);
+    buffer.writeUInt8(value.direction, at + 2);
+    writeBytes(buffer, at + 4, 16, value.local);
+    writeBytes(buffer, at + 20, 16, value.remote);
+  },
+} as const;
+
+export interface SalFragmentKey {
+  scope: SalScope;
+  local: Buffer;
+  remote: Buffer;
+  id: number;
+}
+
+export const salFragmentKey = {
+  size: 40,
+  offset: { scope: 0, local: 4, remote: 20, id: 36 },
+  read(buffer: Buffer, at = 0): SalFragmentKey {
+    return {
+      scope: salScope.read(buffer, at),
+      local: Buffer.from(buffer.subarray(at + 4, at + 4 + 16)),
+      remote: Buffer.from(buffer.subarray(at + 20, at + 20 + 16)),
+      id: buffer.readUInt32LE(at + 36),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalFragmentKey): void {
+    salScope.write(buffer, at, value.scope);
+    writeBytes(buffer, at + 4, 16, value.local);
+    writeBytes(buffer, at + 20, 16, value.remote);
+    buffer.writeUInt32LE(value.id, at + 36);
+  },
+} as const;
+
+export interface SalFragment {
+  state: number;
+  slot: number;
+  flowId: bigint;
+}
+
+export const salFragment = {
+  size: 16,
+  offset: { state: 0, slot: 4, flowId: 8 },
+  read(buffer: Buffer, at = 0): SalFragment {
+    return {
+      state: buffer.readUInt8(at),
+      slot: buffer.readUInt32LE(at + 4),
+      flowId: buffer.readBigUInt64LE(at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalFragment): void {
+    buffer.writeUInt8(value.state, at);
+    buffer.writeUInt32LE(value.slot, at + 4);
+    buffer.writeBigUInt64LE(value.flowId, at + 8);
+  },
+} as const;
+
+export interface SalDrop {
+  packets: bigint;
+  bytes: bigint;
+}
+
+export const salDrop = {
+  size: 16,
+  offset: { packets: 0, bytes: 8 },
+  read(buffer: Buffer, at = 0): SalDrop {
+    return {
+      packets: buffer.readBigUInt64LE(at),
+      bytes: buffer.readBigUInt64LE(at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalDrop): void {
+    buffer.writeBigUInt64LE(value.packets, at);
+    buffer.writeBigUInt64LE(value.bytes, at + 8);
+  },
+} as const;
+
+export interface SalKeptPacket {
+  timeNs: bigint;
+  flowId: bigint;
+  key: SalKey;
+  seq: number;
+  ack: number;
+  payload: number;
+  length: number;
+  tcpFlags: number;
+  kind: number;
+}
+
+export const salKeptPacket = {
+  size: 72,
+  offset: { timeNs: 0, flowId: 8, key: 16, seq: 56, ack: 60, payload: 64, length: 68, tcpFlags: 70, kind: 71 },
+  read(buffer: Buffer, at = 0): SalKeptPacket {
+    return {
+      timeNs: buffer.readBigUInt64LE(at),
+      flowId: buffer.readBigUInt64LE(at + 8),
+      key: salKey.read(buffer, at + 16),
+      seq: buffer.readUInt32LE(at + 56),
+      ack: buffer.readUInt32LE(at + 60),
+      payload: buffer.readUInt32LE(at + 64),
+      length: buffer.readUInt16LE(at + 68),
+      tcpFlags: buffer.readUInt8(at + 70),
+      kind: buffer.readUInt8(at + 71),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalKeptPacket): void {
+    buffer.writeBigUInt64LE(value.timeNs, at);
+    buffer.writeBigUInt64LE(value.flowId, at + 8);
+    salKey.write(buffer, at + 16, value.key);
+    buffer.writeUInt32LE(value.seq, at + 56);
+    buffer.writeUInt32LE(value.ack, at + 60);
+    buffer.writeUInt32LE(value.payload, at + 64);
+    buffer.writeUInt16LE(value.length, at + 68);
+    buffer.writeUInt8(value.tcpFlags, at + 70);
+    buffer.writeUInt8(value.kind, at + 71);
+  },
+} as const;
