@@ -173,6 +173,8 @@ struct sal_kept_packet {
 	__u16 length; /* bytes of data[] that are valid */
 	__u8 tcp_flags;
 	__u8 kind; /* enum sal_kept; 0 for a datagram */
+	__u16 transport; /* offset of the transport header in data[] */
+	__u16 reserved[3];
 };
 
 #endif

@@ -4,8 +4,10 @@
 #include <arpa/inet.h>
 
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 
@@ -29,7 +31,21 @@ inline std::optional<Address> parse_address(const std::string& text) {
   return std::nullopt;
 }
 
+// inet_ntop goes through sprintf for IPv4: a third of the time of a long socket list.
+inline std::string format_ipv4(const uint8_t* bytes) {
+  char text[INET_ADDRSTRLEN];
+  char* end = text;
+  for (int i = 0; i < 4; i++) {
+    end = std::to_chars(end, std::end(text), bytes[i]).ptr;
+    *end++ = '.';
+  }
+  return {text, end - 1};
+}
+
 inline std::string format_address(int family, const void* bytes) {
+  if (family == AF_INET) {
+    return format_ipv4(static_cast<const uint8_t*>(bytes));
+  }
   char text[INET6_ADDRSTRLEN] = "";
   inet_ntop(family, bytes, text, sizeof(text));
   return text;

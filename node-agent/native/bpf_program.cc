@@ -112,7 +112,8 @@ Napi::Value BpfProgram::run(const Napi::CallbackInfo& info) {
   }
   Napi::Object result = Napi::Object::New(info.Env());
   result["verdict"] = static_cast<int32_t>(options.retval);
-  result["data"] = Napi::Buffer<uint8_t>::Copy(info.Env(), out.data(), std::min<size_t>(options.data_size_out, out.size()));
+  const size_t size = std::min<size_t>(options.data_size_out, out.size());
+  result["data"] = Napi::Buffer<uint8_t>::Copy(info.Env(), out.data(), size);
   result["durationNs"] = options.duration;
   return result;
 }

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string>
 #include <string_view>
 
 #include "error.h"
@@ -15,14 +17,15 @@ namespace serval {
 namespace {
 
 // The kernel names its anonymous inodes so; a descriptor's information can't be asked for before its kind is known.
-const char* inode_name(PinnedKind kind) {
+// Links are spelled in two ways, depending on the call that gave the descriptor.
+std::string_view inode_name(PinnedKind kind) {
   switch (kind) {
     case PinnedKind::kMap:
       return "anon_inode:bpf-map";
     case PinnedKind::kProgram:
       return "anon_inode:bpf-prog";
     case PinnedKind::kLink:
-      return "anon_inode:bpf_link";
+      return "anon_inode:bpf-link";
   }
   return "";
 }
@@ -31,7 +34,11 @@ bool is_of_kind(int fd, PinnedKind kind) {
   char target[64];
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
   const ssize_t length = readlink(link.c_str(), target, sizeof(target));
-  return length > 0 && std::string_view(target, static_cast<size_t>(length)) == inode_name(kind);
+  std::string found(target, length > 0 ? static_cast<size_t>(length) : 0);
+  std::replace(found.begin(), found.end(), '_', '-');
+  std::string expected(inode_name(kind));
+  std::replace(expected.begin(), expected.end(), '_', '-');
+  return found == expected;
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ class NetlinkAttributes {
   NetlinkAttributes nested(uint16_t type) const;
   std::string text(uint16_t type) const;
 
-  // Exactly as many bytes as were sent, at most sizeof(T); absent where the attribute is shorter.
+  // Its first sizeof(T) bytes; absent where there is no such attribute or it is shorter.
   template <typename T>
   std::optional<T> value(uint16_t type) const {
     const nlattr* found = find(type);

@@ -19,6 +19,7 @@
 #include "link_attach.h"
 #include "netns_thread.h"
 #include "sock_diag.h"
+#include "socket_table.h"
 
 // Older than glibc's header.
 #ifndef SO_NETNS_COOKIE
@@ -32,8 +33,6 @@ namespace {
 struct Done {};
 
 // ---- arguments
-
-Napi::Value element_of(const Napi::Array& array, uint32_t index) { return array.Get(index); }
 
 Napi::Array array_argument(const Napi::CallbackInfo& info, size_t index) {
   if (!info[index].IsArray()) {
@@ -128,27 +127,14 @@ SocketRecord socket_value(const Napi::Value& value) {
 
 // ---- results
 
-Napi::Value program_to_js(Napi::Env env, const AttachedProgram& program) {
-  Napi::Object object = program_info(env, program.info);
-  object.Set("kind", program.tcx ? "tcx" : "clsact");
-  return object;
-}
-
-Napi::Value socket_to_js(Napi::Env env, const SocketRecord& record) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("protocol", record.protocol == IPPROTO_TCP ? "tcp" : "udp");
-  object.Set("family", record.family == AF_INET ? 4 : 6);
-  object.Set("localAddress", format_address(record.family, record.id.idiag_src));
-  object.Set("localPort", ntohs(record.id.idiag_sport));
-  object.Set("remoteAddress", format_address(record.family, record.id.idiag_dst));
-  object.Set("remotePort", ntohs(record.id.idiag_dport));
-  object.Set("state", record.state);
-  object.Set("inode", record.inode);
-  object.Set("uid", record.uid);
-  object.Set("interface", record.id.idiag_if);
-  object.Set("receiveQueue", record.receive_queue);
-  object.Set("sendQueue", record.send_queue);
-  return object;
+Napi::Value programs_to_js(Napi::Env env, const std::vector<AttachedProgram>& programs) {
+  Napi::Array array = Napi::Array::New(env, programs.size());
+  for (uint32_t i = 0; i < programs.size(); i++) {
+    Napi::Object object = program_info(env, programs[i].info);
+    object.Set("kind", programs[i].tcx ? "tcx" : "clsact");
+    array[i] = object;
+  }
+  return array;
 }
 
 Napi::Object tuple_to_js(Napi::Env env, const ConntrackTuple& tuple) {
@@ -189,17 +175,6 @@ Napi::Value injection_to_js(Napi::Env env, const InjectionResult& result) {
   return object;
 }
 
-template <typename Item>
-Napi::Value list_to_js(Napi::Env env, const std::vector<Item>& items,
-                       Napi::Value (*to_js)(Napi::Env, const Item&)) {
-  Napi::Array array = Napi::Array::New(env, items.size());
-  for (uint32_t i = 0; i < items.size(); i++) {
-    const Napi::HandleScope scope(env);
-    array[i] = to_js(env, items[i]);
-  }
-  return array;
-}
-
 Napi::Value number_to_js(Napi::Env env, uint32_t number) { return Napi::Number::New(env, number); }
 Napi::Value boolean_to_js(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
 Napi::Value done_to_js(Napi::Env env, const Done&) { return env.Undefined(); }
@@ -217,6 +192,9 @@ NetnsIdentity identity_of_this_netns() {
     throw NativeFailure(errno, "stat(/proc/thread-self/ns/net)");
   }
   const Descriptor fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd.open()) {
+    throw NativeFailure(errno, "socket(AF_UNIX)");
+  }
   uint64_t cookie = 0;
   socklen_t size = sizeof(cookie);
   // Before Linux 5.14 the option is unknown, and the cookie stays 0.
@@ -280,22 +258,16 @@ Napi::Value attached_programs_in(const Napi::CallbackInfo& info) {
   const auto list = [ifindex = ifindex_value(info[1]), direction = direction_value(info[2])] {
     return attached_programs(ifindex, direction);
   };
-  return run_in_netns<std::vector<AttachedProgram>>(
-      info.Env(), string_argument(info, 0, "attachedPrograms"), list,
-      [](Napi::Env env, const std::vector<AttachedProgram>& programs) {
-        return list_to_js(env, programs, program_to_js);
-      });
+  return run_in_netns<std::vector<AttachedProgram>>(info.Env(), string_argument(info, 0, "attachedPrograms"), list,
+                                                    programs_to_js);
 }
 
 Napi::Value list_sockets_in(const Napi::CallbackInfo& info) {
   const auto list = [protocol = protocol_value(info[1]), states = number_value(info[2], UINT32_MAX, "states")] {
-    return list_sockets(protocol, states);
+    return SocketTable(list_sockets(protocol, states));
   };
-  return run_in_netns<std::vector<SocketRecord>>(
-      info.Env(), string_argument(info, 0, "listSockets"), list,
-      [](Napi::Env env, const std::vector<SocketRecord>& sockets) {
-        return list_to_js(env, sockets, socket_to_js);
-      });
+  return run_in_netns<SocketTable>(info.Env(), string_argument(info, 0, "listSockets"), list,
+                                   [](Napi::Env env, const SocketTable& table) { return table.to_js(env); });
 }
 
 Napi::Value destroy_sockets_in(const Napi::CallbackInfo& info) {
@@ -303,7 +275,7 @@ Napi::Value destroy_sockets_in(const Napi::CallbackInfo& info) {
   std::vector<SocketRecord> sockets;
   for (uint32_t i = 0; i < records.Length(); i++) {
     const Napi::HandleScope scope(info.Env());
-    sockets.push_back(socket_value(element_of(records, i)));
+    sockets.push_back(socket_value(records.Get(i)));
   }
   auto destroy = [sockets = std::move(sockets)] { return destroy_sockets(sockets); };
   return run_in_netns<uint32_t>(info.Env(), string_argument(info, 0, "destroySockets"), std::move(destroy),
@@ -326,7 +298,7 @@ Napi::Value inject_in(const Napi::CallbackInfo& info) {
   std::vector<std::vector<uint8_t>> packets;
   for (uint32_t i = 0; i < buffers.Length(); i++) {
     const Napi::HandleScope scope(info.Env());
-    const Bytes bytes = bytes_value(element_of(buffers, i), "inject");
+    const Bytes bytes = bytes_value(buffers.Get(i), "inject");
     packets.emplace_back(bytes.data, bytes.data + bytes.size);
   }
   auto inject = [packets = std::move(packets)]() mutable { return inject_packets(packets); };

@@ -86,6 +86,14 @@ class NetnsThread {
   }
 
   void settle_promise(Napi::Env env) {
+    try {
+      resolve_or_reject(env);
+    } catch (const Napi::Error&) {
+      // JavaScript may not run any more: a worker is being terminated.
+    }
+  }
+
+  void resolve_or_reject(Napi::Env env) {
     if (failure_.has_value()) {
       deferred_.Reject(to_js_error(env, *failure_).Value());
       return;

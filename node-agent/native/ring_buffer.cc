@@ -7,9 +7,11 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "bpf_map.h"
+#include "descriptor.h"
 
 namespace serval {
 
@@ -20,25 +22,28 @@ constexpr size_t kBatch = 512;
 
 }  // namespace
 
-// Everything that must outlive the JavaScript object until libuv has closed its handle.
+// Everything that must outlive the JavaScript object until libuv has closed its handle; frees itself after that.
 struct RingReader {
   RingReader(Napi::Env environment, Descriptor fd, const Napi::Function& callback)
       : env(environment), map(std::move(fd)), on_record(Napi::Persistent(callback)), context(env, "serval:RingBuffer") {}
+  ~RingReader() { ring_buffer__free(ring); }
 
   void open();
   void shut();
 
   // Copies what is there, at most kBatch records; false where more may wait.
   bool collect();
-  // Every record goes to JavaScript even if the callback throws for one: it was taken out of the ring already.
-  // Returns the first exception.
+  // Every record goes to JavaScript even if the callback throws for one: it is out of the ring already. Returns the
+  // first exception.
   Napi::Error deliver();
 
   static int on_sample(void* reader, void* data, size_t size);
   static void on_readable(uv_poll_t* handle, int status, int events);
+  static void on_closed(uv_handle_t* handle);
   static void on_environment_exit(napi_async_cleanup_hook_handle handle, void* reader);
 
   Napi::Env env;
+  RingBuffer* owner = nullptr;
   Descriptor map;
   Napi::FunctionReference on_record;
   Napi::AsyncContext context;
@@ -46,6 +51,7 @@ struct RingReader {
   uv_poll_t poll{};
   napi_async_cleanup_hook_handle hook = nullptr;
   bool polling = false;
+  bool delivering = false;
   bool closing = false;
   std::vector<uint8_t> bytes;
   std::vector<size_t> ends;
@@ -69,7 +75,7 @@ void RingReader::open() {
   if (const int err = uv_poll_start(&poll, UV_READABLE, on_readable); err != 0) {
     throw NativeFailure(-err, "uv_poll_start");
   }
-  // Asynchronous, so that the environment waits for libuv to close the handle.
+  // The asynchronous kind: the environment waits until libuv has closed the handle.
   napi_add_async_cleanup_hook(env, on_environment_exit, this, &hook);
 }
 
@@ -78,21 +84,29 @@ void RingReader::shut() {
     return;
   }
   closing = true;
-  const auto release = [](uv_handle_t* handle) {
-    auto* reader = static_cast<RingReader*>(handle->data);
-    ring_buffer__free(reader->ring);
-    if (reader->hook != nullptr) {
-      napi_remove_async_cleanup_hook(reader->hook);
-    }
-    delete reader;
-  };
   on_record.Reset();
-  if (polling) {
-    uv_close(reinterpret_cast<uv_handle_t*>(&poll), release);
-  } else {
-    poll.data = this;
-    release(reinterpret_cast<uv_handle_t*>(&poll));
+  if (owner != nullptr) {
+    owner->forget_reader();
   }
+  if (polling) {
+    uv_close(reinterpret_cast<uv_handle_t*>(&poll), on_closed);
+  } else {
+    delete this;
+  }
+}
+
+void RingReader::on_closed(uv_handle_t* handle) {
+  auto* reader = static_cast<RingReader*>(handle->data);
+  const napi_async_cleanup_hook_handle hook = reader->hook;
+  delete reader;
+  // Last: it lets the environment go.
+  if (hook != nullptr) {
+    napi_remove_async_cleanup_hook(hook);
+  }
+}
+
+void RingReader::on_environment_exit(napi_async_cleanup_hook_handle, void* reader) {
+  static_cast<RingReader*>(reader)->shut();
 }
 
 int RingReader::on_sample(void* context, void* data, size_t size) {
@@ -104,23 +118,23 @@ int RingReader::on_sample(void* context, void* data, size_t size) {
   return reader->ends.size() < kBatch ? 0 : -EAGAIN;
 }
 
-bool RingReader::collect() { return ring_buffer__consume(ring) != -EAGAIN; }
-
-Napi::Error RingReader::deliver() {
-  // Moved out first: the callback may call consume() or close().
-  const std::vector<uint8_t> all = std::move(bytes);
-  const std::vector<size_t> records = std::move(ends);
+bool RingReader::collect() {
   bytes.clear();
   ends.clear();
+  return ring_buffer__consume(ring) != -EAGAIN;
+}
+
+Napi::Error RingReader::deliver() {
   Napi::Error first;
   size_t from = 0;
-  for (const size_t end : records) {
+  delivering = true;
+  for (const size_t end : ends) {
     if (closing) {
       break;
     }
     Napi::HandleScope scope(env);
     try {
-      const auto record = Napi::Buffer<uint8_t>::Copy(env, all.data() + from, end - from);
+      const auto record = Napi::Buffer<uint8_t>::Copy(env, bytes.data() + from, end - from);
       on_record.MakeCallback(env.Global(), {record}, context);
     } catch (const Napi::Error& error) {
       if (first.IsEmpty()) {
@@ -129,23 +143,23 @@ Napi::Error RingReader::deliver() {
     }
     from = end;
   }
+  delivering = false;
   return first;
 }
 
 void RingReader::on_readable(uv_poll_t* handle, int, int) {
   auto* reader = static_cast<RingReader*>(handle->data);
+  if (reader->delivering) {
+    return;
+  }
   Napi::HandleScope scope(reader->env);
   // The poll is level-triggered: what is left over wakes the loop again.
   reader->collect();
-  // The callback may close the ring buffer; libuv frees the reader only in a later turn of the loop.
+  // The callback may close the ring buffer; the reader is freed only in a later turn of the loop.
   const Napi::Error error = reader->deliver();
   if (!error.IsEmpty()) {
     napi_fatal_exception(error.Env(), error.Value());
   }
-}
-
-void RingReader::on_environment_exit(napi_async_cleanup_hook_handle, void* context) {
-  static_cast<RingReader*>(context)->shut();
 }
 
 Napi::Value ring_buffer(const Napi::CallbackInfo& info) {
@@ -153,5 +167,59 @@ Napi::Value ring_buffer(const Napi::CallbackInfo& info) {
   if (!info[1].IsFunction()) {
     throw NativeFailure(EINVAL, "ring_buffer", "expected a function");
   }
-  return RingBuffer::make(info.Env(), RingBuffer::Init{duplicate(map, "ring_buffer"), info[1].As<Napi::Function>()});
+  auto* reader = new RingReader(info.Env(), duplicate(map, "ring_buffer"), info[1].As<Napi::Function>());
+  try {
+    reader->open();
+    return RingBuffer::make(info.Env(), RingBuffer::Init{reader});
+  } catch (...) {
+    reader->shut();
+    throw;
+  }
 }
+
+RingBuffer::RingBuffer(const Napi::CallbackInfo& info) : Handle(info) {
+  reader_ = init_of<Init>(info).reader;
+  reader_->owner = this;
+  // Records go on arriving while nobody holds the object.
+  Ref();
+}
+
+void RingBuffer::forget_reader() {
+  reader_ = nullptr;
+  Unref();
+}
+
+Napi::Value RingBuffer::consume(const Napi::CallbackInfo& info) {
+  RingReader* reader = reader_;
+  if (reader == nullptr) {
+    throw NativeFailure(EBADF, "ring_buffer_consume", "the handle is closed");
+  }
+  size_t records = 0;
+  // From within the callback there is nothing to do: the records stay in order behind the one being delivered.
+  for (bool more = !reader->delivering; more && !reader->closing;) {
+    more = !reader->collect();
+    records += reader->ends.size();
+    const Napi::Error error = reader->deliver();
+    if (!error.IsEmpty()) {
+      throw error;
+    }
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(records));
+}
+
+Napi::Value RingBuffer::close(const Napi::CallbackInfo& info) {
+  if (reader_ != nullptr) {
+    reader_->shut();
+  }
+  return info.Env().Undefined();
+}
+
+void RingBuffer::define(Napi::Env env, Constructors& all) {
+  all.ring_buffer = Napi::Persistent(DefineClass(env, "RingBuffer",
+                                                 {
+                                                     method_of<&RingBuffer::consume>("consume"),
+                                                     method_of<&RingBuffer::close>("close"),
+                                                 }));
+}
+
+}  // namespace serval

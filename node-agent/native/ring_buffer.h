@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
-
-#include "descriptor.h"
 #include "handle.h"
 
 namespace serval {
@@ -14,21 +11,21 @@ struct RingReader;
 class RingBuffer : public Handle<RingBuffer> {
  public:
   struct Init {
-    Descriptor map;
-    Napi::Function on_record;
+    RingReader* reader;
   };
   static constexpr napi_type_tag kTag = {0x5e7a1b9f00000005, 0xb1905f6e38d7c24a};
   static Napi::FunctionReference& constructor(Constructors& all) { return all.ring_buffer; }
   static void define(Napi::Env env, Constructors& all);
 
   explicit RingBuffer(const Napi::CallbackInfo& info);
-  ~RingBuffer() override;
+
+  // The reader shut itself down, by close() or at the environment's exit.
+  void forget_reader();
 
  private:
   Napi::Value consume(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
-  // Owned here until closed; frees itself once libuv has let go of its handle.
   RingReader* reader_ = nullptr;
 };
 

@@ -23,7 +23,7 @@ const types = new Map(
 const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 const pascal = (name) => camel(`_${name}`);
 /** Not of the ABI: the programs' own working structs. */
-const internal = new Set(['sal_packet']);
+const internal = new Set(['sal_packet', 'sal_parsed', 'sal_fragment_kind']);
 
 /** Strip typedefs and qualifiers; remember a __be typedef on the way. */
 function resolve(id) {

@@ -4,6 +4,7 @@
  * `host/` turn it into a ServalError with the subject and the remedy.
  */
 import { createRequire } from 'node:module';
+import { types } from 'node:util';
 import { ServalError } from '@serval/api';
 
 /** What every native call throws: an Error with these fields. */
@@ -15,6 +16,8 @@ export interface NativeError extends Error {
   operation: string;
   /** the last lines of the verifier's log, where the verifier refused a program */
   verifierLog?: string;
+  /** of a batch: how many entries had been written */
+  done?: number;
 }
 
 export type AttachDirection = 'ingress' | 'egress';
@@ -216,7 +219,7 @@ export interface NativeBinding extends NetnsOperations {
   mountBpffs(path: string): void;
   unmountBpffs(path: string): void;
   /** what this kernel can do, tried rather than read from its version */
-  probe(): { btf: boolean; tcx: boolean; ringBuffer: boolean; batch: boolean; netnsCookie: boolean };
+  probe(): { btf: boolean; tcx: boolean; ringBuffer: boolean; batch: boolean; netnsCookie: boolean; kernelContext: boolean };
   possibleCpus(): number;
 }
 
@@ -242,5 +245,6 @@ export function native(): NativeBinding {
 
 /** True for an error that the addon threw. */
 export function isNativeError(error: unknown): error is NativeError {
-  return error instanceof Error && 'errno' in error && 'operation' in error;
+  // Not by instanceof: under jest the addon's errors come from another realm.
+  return types.isNativeError(error) && 'errno' in error && 'operation' in error;
 }

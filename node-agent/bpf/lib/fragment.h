@@ -55,7 +55,7 @@ SAL_INLINE enum sal_reason sal_later_fragment(struct __sk_buff *skb, const struc
 	index = decision->slot;
 	slot = bpf_map_lookup_elem(&sal_slots, &index);
 	/* The rule is gone, and its slot may serve another flow by now. */
-	if (!slot || slot->flow_id != decision->flow_id || slot->match.scope.direction != direction ||
+	if (!slot || !decision->flow_id || slot->flow_id != decision->flow_id || slot->match.scope.direction != direction ||
 	    !sal_same_address(slot->match.tuple.local, key.local) ||
 	    !sal_same_address(slot->match.tuple.remote, key.remote))
 		return SAL_REASON_FRAGMENT_UNKNOWN;

@@ -29,6 +29,20 @@ SAL_INLINE __u32 sal_length(struct __sk_buff *skb, const struct sal_packet *pkt)
 	return said < whole && field ? said : whole;
 }
 
+/*
+ * Copy `length` bytes from the IP header on into a reserved record. Verifiers of older kernels don't conclude from
+ * "not 0" that a number is at least 1; counting from the last byte, out of the compiler's reach, they do.
+ */
+SAL_INLINE long sal_copy_packet(struct __sk_buff *skb, const struct sal_packet *pkt, __u8 *to, __u32 length, __u32 room)
+{
+	__u32 last = length - 1;
+
+	asm volatile("" : "+r"(last));
+	if (last >= room)
+		return -1;
+	return bpf_skb_load_bytes(skb, pkt->l3, to, last + 1);
+}
+
 SAL_INLINE enum sal_reason sal_emit(struct __sk_buff *skb, const struct sal_packet *pkt,
 				    const struct sal_kept_packet *header, __u32 length)
 {
@@ -41,7 +55,7 @@ SAL_INLINE enum sal_reason sal_emit(struct __sk_buff *skb, const struct sal_pack
 		__u8 data[SAL_KEEP_MAX];
 	} *large;
 
-	if (length == 0 || length > SAL_KEEP_MAX)
+	if (length > SAL_KEEP_MAX)
 		return SAL_REASON_HELD_TOO_LONG;
 	/* The verifier wants constant sizes: two of them, so that a small packet doesn't take a jumbo frame's room. */
 	if (length <= SAL_KEEP_SMALL) {
@@ -49,7 +63,7 @@ SAL_INLINE enum sal_reason sal_emit(struct __sk_buff *skb, const struct sal_pack
 		if (!small)
 			return SAL_REASON_HELD_RING_FULL;
 		small->header = *header;
-		if (bpf_skb_load_bytes(skb, pkt->l3, small->data, length) < 0) {
+		if (sal_copy_packet(skb, pkt, small->data, length, SAL_KEEP_SMALL) < 0) {
 			bpf_ringbuf_discard(small, 0);
 			return SAL_REASON_TRUNCATED;
 		}
@@ -60,7 +74,7 @@ SAL_INLINE enum sal_reason sal_emit(struct __sk_buff *skb, const struct sal_pack
 	if (!large)
 		return SAL_REASON_HELD_RING_FULL;
 	large->header = *header;
-	if (bpf_skb_load_bytes(skb, pkt->l3, large->data, length) < 0) {
+	if (sal_copy_packet(skb, pkt, large->data, length, SAL_KEEP_MAX) < 0) {
 		bpf_ringbuf_discard(large, 0);
 		return SAL_REASON_TRUNCATED;
 	}
@@ -119,6 +133,7 @@ SAL_INLINE void sal_kept_header(struct sal_kept_packet *header, const struct sal
 	header->time_ns = bpf_ktime_get_ns();
 	header->flow_id = flow_id;
 	header->key = pkt->key;
+	header->transport = pkt->l4 - pkt->l3;
 }
 
 /* A packet of a held flow. Never returns SAL_REASON_NONE. */

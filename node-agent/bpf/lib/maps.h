@@ -45,7 +45,7 @@ struct {
 	__type(value, struct sal_pod);
 } sal_pods SEC(".maps");
 
-/* Address pairs with at least one rule, for packets whose ports can't be read. Value: number of rules. */
+/* Address pairs with at least one rule, for packets whose ports can't be read. The value means nothing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

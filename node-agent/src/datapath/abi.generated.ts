@@ -35,13 +35,6 @@ export const salReason = {
   REWRITE_FAILED: 14,
 } as const;
 
-export const salParsed = {
-  FOREIGN: 0,
-  PORTS: 1,
-  ICMP: 2,
-  ADDRESSES: 3,
-} as const;
-
 export const salLimit = {
   ABI_VERSION: 1,
   PODS_MAX: 1024,
@@ -388,11 +381,12 @@ export interface SalKeptPacket {
   length: number;
   tcpFlags: number;
   kind: number;
+  transport: number;
 }
 
 export const salKeptPacket = {
-  size: 72,
-  offset: { timeNs: 0, flowId: 8, key: 16, seq: 56, ack: 60, payload: 64, length: 68, tcpFlags: 70, kind: 71 },
+  size: 80,
+  offset: { timeNs: 0, flowId: 8, key: 16, seq: 56, ack: 60, payload: 64, length: 68, tcpFlags: 70, kind: 71, transport: 72 },
   read(buffer: Buffer, at = 0): SalKeptPacket {
     return {
       timeNs: buffer.readBigUInt64LE(at),
@@ -404,6 +398,7 @@ export const salKeptPacket = {
       length: buffer.readUInt16LE(at + 68),
       tcpFlags: buffer.readUInt8(at + 70),
       kind: buffer.readUInt8(at + 71),
+      transport: buffer.readUInt16LE(at + 72),
     };
   },
   write(buffer: Buffer, at: number, value: SalKeptPacket): void {
@@ -416,5 +411,6 @@ export const salKeptPacket = {
     buffer.writeUInt16LE(value.length, at + 68);
     buffer.writeUInt8(value.tcpFlags, at + 70);
     buffer.writeUInt8(value.kind, at + 71);
+    buffer.writeUInt16LE(value.transport, at + 72);
   },
 } as const;

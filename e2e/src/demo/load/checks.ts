@@ -74,7 +74,11 @@ export class PipelineCheck {
     this.planned.forEach(({ command, expected }, index) => {
       const got = replies[index];
       if (got === expected) return;
-      wrong.push({ command: command.slice(0, 2).join(' '), expected: describeReply(expected), got: describeReply(got) });
+      wrong.push({
+        command: command.slice(0, 2).join(' '),
+        expected: describeReply(expected),
+        got: describeReply(got),
+      });
     });
     for (const extra of replies.slice(this.planned.length)) {
       wrong.push({ command: 'none', expected: 'nothing', got: describeReply(extra) });
@@ -105,7 +109,10 @@ export class SequenceCheck {
     const mismatch = { command: 'message', expected: String(due), got: text };
     if (!Number.isSafeInteger(number) || number < due) return [mismatch];
     this.last = number;
-    return Array.from({ length: number - due }, (_, index) => ({ ...mismatch, expected: String(due + index) }));
+    return Array.from({ length: number - due }, (_, index) => ({
+      ...mismatch,
+      expected: String(due + index),
+    }));
   }
 
   /** Says which messages up to `number` never came, and no longer waits for them. */

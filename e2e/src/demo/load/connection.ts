@@ -116,7 +116,8 @@ export abstract class LoadConnection {
       this.ask(() => this.redis.client('ID')),
     ]);
     if (echo !== token) this.report([{ command: 'echo', expected: token, got: echo }]);
-    if (serverId !== this.serverId) return `the server took ${this.serverId} for a new connection ${serverId}`;
+    if (serverId !== this.serverId)
+      return `the server took ${this.serverId} for a new connection ${serverId}`;
     const port = this.redis.stream.localPort;
     return port === this.localPort ? undefined : `the local port changed from ${this.localPort} to ${port}`;
   }

@@ -11,7 +11,7 @@ export interface LoopDelay {
 export class EventLoopWatch {
   private timer: NodeJS.Timeout | undefined;
   private dueMs = 0;
-  private late: number[] = [];
+  private looks: { atMs: number; lateMs: number }[] = [];
 
   /** @param periodMs time between two looks, ms */
   constructor(private readonly periodMs = 5) {}
@@ -19,7 +19,7 @@ export class EventLoopWatch {
   /** Begins to watch, or to watch anew. */
   begin(): void {
     this.stop();
-    this.late = [];
+    this.looks = [];
     this.arm();
   }
 
@@ -27,7 +27,17 @@ export class EventLoopWatch {
   end(): LoopDelay {
     if (this.timer !== undefined) this.look();
     this.stop();
-    return { maxMs: quantile(this.late, 1), p99Ms: quantile(this.late, 0.99) };
+    const late = this.looks.map(({ lateMs }) => lateMs);
+    return { maxMs: quantile(late, 1), p99Ms: quantile(late, 0.99) };
+  }
+
+  /** How late the loop ran at worst between two moments, ms of CLOCK_MONOTONIC; of the last watch. */
+  during(startMs: number, endMs: number): number {
+    const meanwhile = this.looks.filter(({ atMs, lateMs }) => atMs >= startMs && atMs - lateMs <= endMs);
+    return quantile(
+      meanwhile.map(({ lateMs }) => lateMs),
+      1,
+    );
   }
 
   private arm(): void {
@@ -40,7 +50,8 @@ export class EventLoopWatch {
   }
 
   private look(): void {
-    this.late.push(Math.max(0, nowMs() - this.dueMs));
+    const atMs = nowMs();
+    this.looks.push({ atMs, lateMs: Math.max(0, atMs - this.dueMs) });
   }
 
   private stop(): void {

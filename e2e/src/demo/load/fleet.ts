@@ -65,7 +65,8 @@ export class LoadFleet implements ConnectionListener {
 
   /** Opens every connection; when one can't be opened none stays. */
   async connect(params: ConnectParams): Promise<ConnectResult> {
-    if (this.connections.length > 0) throw misuse('the connections are open already', 'Stop this load process first');
+    if (this.connections.length > 0)
+      throw misuse('the connections are open already', 'Stop this load process first');
     const settings = settingsOf(params);
     const connections = this.make(params, settings);
     try {
@@ -90,7 +91,10 @@ export class LoadFleet implements ConnectionListener {
   async start(): Promise<void> {
     const settings = this.settings;
     if (settings === undefined || this.started) {
-      throw misuse(settings === undefined ? 'nothing is connected' : 'it works already', 'Connect, then start once');
+      throw misuse(
+        settings === undefined ? 'nothing is connected' : 'it works already',
+        'Connect, then start once',
+      );
     }
     this.started = true;
     await Promise.all(this.ofKind('subscriber').map((connection) => connection.start(0)));
@@ -121,7 +125,7 @@ export class LoadFleet implements ConnectionListener {
     const now = nowMs();
     const loop = this.eventLoop.end();
     const meters = new Map(this.connections.map((each) => [each, each.meter.end(now)]));
-    const gaps = gapsOf(meters);
+    const gaps = this.gapsOf(meters);
     const cpu = process.cpuUsage(window.cpu);
     const kinds = perKind((kind) => this.kindStats(kind, window, gaps));
     const worst = gaps[0] ?? null;
@@ -186,6 +190,17 @@ export class LoadFleet implements ConnectionListener {
     ];
   }
 
+  /** The worst gap of each connection that had one, longest first. */
+  private gapsOf(meters: ReadonlyMap<LoadConnection, Meter>): Gap[] {
+    const gaps: Gap[] = [];
+    for (const [{ id, kind }, { worst }] of meters) {
+      if (worst === null) continue;
+      const eventLoopMs = this.eventLoop.during(worst.startMs, worst.endMs);
+      gaps.push({ connection: id, kind, ...worst, gapMs: worst.endMs - worst.startMs, eventLoopMs });
+    }
+    return gaps.sort((x, y) => y.gapMs - x.gapMs);
+  }
+
   private ofKind(kind: ConnectionKind): LoadConnection[] {
     return this.connections.filter((connection) => connection.kind === kind);
   }
@@ -207,15 +222,6 @@ export class LoadFleet implements ConnectionListener {
       worstGapMs: gaps.find((gap) => gap.kind === kind)?.gapMs ?? 0,
     };
   }
-}
-
-/** The worst gap of each connection that had one, longest first. */
-function gapsOf(meters: ReadonlyMap<LoadConnection, Meter>): Gap[] {
-  const gaps: Gap[] = [];
-  for (const [{ id, kind }, { worst }] of meters) {
-    if (worst !== null) gaps.push({ connection: id, kind, ...worst, gapMs: worst.endMs - worst.startMs });
-  }
-  return gaps.sort((x, y) => y.gapMs - x.gapMs);
 }
 
 function sum(kinds: Record<ConnectionKind, KindStats>, field: keyof KindStats): number {
@@ -240,8 +246,8 @@ function settingsOf(params: ConnectParams): ConnectionSettings {
   return {
     host: params.host,
     port: number('port', Number.NaN, 1),
-    paceMs: number('paceMs', 20, 0),
-    publishMs: number('publishMs', 20, 1),
+    paceMs: number('paceMs', 15, 0),
+    publishMs: number('publishMs', 15, 1),
     valueBytes: number('valueBytes', 64, 0),
     timeoutMs: number('timeoutMs', 10_000, 1),
     keyPrefix: `${params.name ?? 'load'}:${process.pid}:${Math.trunc(nowMs())}`,

@@ -1,6 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DeliveryCheck, PipelineCheck, SequenceCheck, type PlannedCommand, type Reply } from './checks.js';
-import { isErrorReply, LoadConnection, type ConnectionListener, type ConnectionSettings } from './connection.js';
+import {
+  isErrorReply,
+  LoadConnection,
+  type ConnectionListener,
+  type ConnectionSettings,
+} from './connection.js';
 import { nowMs } from './protocol.js';
 
 /** Sends a pipeline of reads and writes, checks every reply, pauses, and begins again. */

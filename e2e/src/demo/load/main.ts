@@ -20,7 +20,12 @@ function failureOf(error: unknown): Failure {
     return { code: error.code, subject: error.subject, reason: error.reason, remedy: error.remedy };
   }
   const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { code: 'ERR_BAD_INPUT', subject: 'load process', reason, remedy: 'This is a bug: please report it' };
+  return {
+    code: 'ERR_BAD_INPUT',
+    subject: 'load process',
+    reason,
+    remedy: 'This is a bug: please report it',
+  };
 }
 
 const fleet = new LoadFleet(emit);

@@ -49,7 +49,10 @@ export class LoadProcess {
     this.onEvent = options.onEvent ?? (() => undefined);
     const script = options.script ?? new URL('./main.js', import.meta.url).pathname;
     const [command = process.execPath, ...args] = [...(options.prefix ?? []), process.execPath, script];
-    this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, NODE_OPTIONS: '' } });
+    this.child = spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, NODE_OPTIONS: '' },
+    });
     const lines = new LineSplitter((line) => this.onLine(line));
     this.child.stdout.setEncoding('utf8').on('data', (chunk: string) => lines.push(chunk));
     this.child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
@@ -58,7 +61,9 @@ export class LoadProcess {
     this.child.stdin.on('error', () => undefined);
     this.exited = new Promise((resolve) => {
       this.child.on('error', (error) => resolve(this.onExit(error.message)));
-      this.child.on('close', (code, signal) => resolve(this.onExit(`ended with ${signal ?? `code ${code}`}`)));
+      this.child.on('close', (code, signal) =>
+        resolve(this.onExit(`ended with ${signal ?? `code ${code}`}`)),
+      );
     });
   }
 
@@ -114,7 +119,10 @@ export class LoadProcess {
     const request: Request<Name> = { id: this.nextId, command, params };
     this.nextId += 1;
     return new Promise((resolve, reject) => {
-      this.waiting.set(request.id, { resolve: (result) => resolve(result as LoadCommands[Name]['result']), reject });
+      this.waiting.set(request.id, {
+        resolve: (result) => resolve(result as LoadCommands[Name]['result']),
+        reject,
+      });
       this.child.stdin.write(`${JSON.stringify(request)}\n`);
     });
   }

@@ -30,9 +30,9 @@ export interface ConnectParams {
   connections?: number;
   /** how many of each kind, the publisher not counted; default by {@link mixOf} */
   mix?: Partial<ConnectionMix>;
-  /** pause between a reply and the next pipeline of the same connection, ms; default 20 */
+  /** pause between a reply and the next pipeline of the same connection, ms; default 15 */
   paceMs?: number;
-  /** time between two published messages, ms; default 20 */
+  /** time between two published messages, ms; default 15 */
   publishMs?: number;
   /** size of the values that are written, bytes; default 64 */
   valueBytes?: number;
@@ -88,6 +88,8 @@ export interface Gap {
   startMs: number;
   endMs: number;
   gapMs: number;
+  /** how late this process's own event loop ran at worst meanwhile, ms: so much of the gap may be the client's own */
+  eventLoopMs: number;
 }
 
 /** What the connections of one kind did in a window. */
@@ -132,7 +134,7 @@ export interface WindowStats {
   gapP99Ms: number;
   /** longest time from when a request was due by the connection's pace to its reply, ms: the gap without the pace */
   worstWaitMs: number;
-  /** how late this process's own event loop ran at worst, ms: a gap up to this long may be the client's own */
+  /** how late this process's own event loop ran at worst in the window, ms; see also {@link Gap.eventLoopMs} */
   eventLoopMaxMs: number;
   eventLoopP99Ms: number;
   /** share of one core that this process used, 0 to 1 */
@@ -180,10 +182,15 @@ export type LoadEvent =
 /** Shares `connections` out among the kinds, the publisher not counted; `wanted` kinds are taken as they are. */
 export function mixOf(connections: number, wanted: Partial<ConnectionMix> = {}): ConnectionMix {
   const rest = Math.max(0, connections - 1);
-  const idle = wanted.idle ?? Math.floor(rest * 0.1);
+  const idle = wanted.idle ?? Math.floor(rest * 0.2);
   const blocked = wanted.blocked ?? Math.min(2, Math.floor(rest / 4));
   const subscriber = wanted.subscriber ?? Math.min(2, Math.floor(rest / 4));
-  return { pipelined: wanted.pipelined ?? Math.max(0, rest - idle - blocked - subscriber), idle, blocked, subscriber };
+  return {
+    pipelined: wanted.pipelined ?? Math.max(0, rest - idle - blocked - subscriber),
+    idle,
+    blocked,
+    subscriber,
+  };
 }
 
 /** A record with one value per kind. */

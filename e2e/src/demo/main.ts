@@ -1,0 +1,78 @@
+/** `npm run demo`: see scenario.ts for what happens, report.ts for what it ends with. */
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { ServalError } from '@serval/api';
+import { moverReady } from '@serval/node-agent';
+import { Progress } from './progress.js';
+import { renderTable, toJson, verdict } from './report.js';
+import { runScenario } from './scenario.js';
+import { World } from './world.js';
+
+const usage = `usage: npm run demo -- [--json FILE] [--connections N]
+
+Moves a real redis-server with its client connections between two subnets, first without Serval, then with it, there
+and back, and shows what the clients saw.
+
+  --json FILE       write the result to FILE as well
+  --connections N   client connections (default 200, at least 20)
+  --help            this text
+
+Exit codes: 0 all promises kept, 1 a promise missed or a failure, 2 wrong usage.`;
+
+interface Options {
+  json: string | undefined;
+  connections: number;
+}
+
+function readOptions(): Options | undefined {
+  const { values } = parseArgs({
+    options: { json: { type: 'string' }, connections: { type: 'string' }, help: { type: 'boolean' } },
+  });
+  if (values.help) return undefined;
+  const connections = Number(values.connections ?? 200);
+  if (!Number.isInteger(connections) || connections < 20 || connections > 5000)
+    throw new TypeError(`--connections ${values.connections}: give a whole number from 20 to 5000`);
+  return { json: values.json, connections };
+}
+
+async function run(options: Options): Promise<number> {
+  const progress = new Progress();
+  await moverReady();
+  const world = await progress.run('a data centre of three sites in network namespaces', () => World.build());
+  try {
+    const results = await runScenario(world, progress, { connections: options.connections, warmUpMs: 2000 });
+    progress.close();
+    console.log(['', ...renderTable(results), ''].join('\n'));
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(toJson(results), null, 2)}\n`);
+    const missed = verdict(results);
+    for (const line of missed) console.log(`MISSED: ${line}`);
+    if (missed.length === 0) console.log('Every promise was kept.');
+    return missed.length === 0 ? 0 : 1;
+  } finally {
+    progress.close();
+    await world.remove();
+  }
+}
+
+async function main(): Promise<number> {
+  let options: Options | undefined;
+  try {
+    options = readOptions();
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  if (options === undefined) {
+    console.log(usage);
+    return 0;
+  }
+  try {
+    return await run(options);
+  } catch (error) {
+    console.error(error instanceof ServalError ? `demo: ${error.message}` : error);
+    if (error instanceof ServalError && Object.keys(error.details).length > 0) console.error(error.details);
+    return 1;
+  }
+}
+
+process.exitCode = await main();

@@ -1,0 +1,184 @@
+/** The demo's story: the same migration without Serval, then with it, there and back. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { transfer } from '@serval/node-agent';
+import { auditRecording, packetsTo, packetLine, type Recorder, type Recording } from '../lab/index.js';
+import type { LoadProcess } from './load/process.js';
+import type { CheckResult, WindowStats } from './load/protocol.js';
+import { migrate, type Migration } from './migration.js';
+import type { Progress } from './progress.js';
+import { formatMs, type BaselineResult, type DemoResults, type MigrationResult } from './report.js';
+import { renderTimeline } from './timeline.js';
+import type { RunningWorkload, World } from './world.js';
+
+export interface ScenarioOptions {
+  /** client connections in all */
+  connections: number;
+  /** time that the clients work undisturbed before each migration, ms */
+  warmUpMs: number;
+}
+
+/** Longest wait for an answer until a connection counts as dead, ms. */
+const answerMs = 3000;
+const shownViolations = 5;
+
+export async function runScenario(world: World, progress: Progress, options: ScenarioOptions): Promise<DemoResults> {
+  progress.heading('Without Serval: the pod moves, its address changes');
+  const baseline = await runBaseline(world, progress, options);
+  progress.heading('With Serval');
+  const recorder = await world.lab.recordFabric();
+  const { migrations, results } = await runMigrations(world, progress, options);
+  const violations = await progress.run('audit what the fabric has seen', async (step) => {
+    const found = await audit(world, recorder, migrations);
+    step.done(`${found.packets} packets, ${found.violations.length} objections`);
+    return found.violations;
+  });
+  return { baseline, migrations: results, recorderViolations: violations };
+}
+
+async function startClients(world: World, server: string, options: ScenarioOptions): Promise<LoadProcess[]> {
+  const half = Math.floor(options.connections / 2);
+  const shares = [half, options.connections - half];
+  const hosts = ['s2-h1', 's3-h1'];
+  return Promise.all(
+    shares.map((count, i) => world.startClients(`client-${i + 1}`, hosts[i] as string, server, count)),
+  );
+}
+
+async function runBaseline(world: World, progress: Progress, options: ScenarioOptions): Promise<BaselineResult> {
+  const source = await progress.run('redis-server in site 1', async () => world.startRedis(await world.seat('s1-h1')));
+  const loads = await progress.run(`${options.connections} client connections from sites 2 and 3`, async () => {
+    const started = await startClients(world, source.pod.address4, options);
+    await pause(options.warmUpMs);
+    return started;
+  });
+  await Promise.all(loads.map((load) => load.beginWindow()));
+  const moved = await progress.run('move it to site 2', () => moveWithoutServal(world, source));
+  const checks = await progress.run(`ask every connection, ${answerMs / 1000} s of patience`, () =>
+    Promise.all(loads.map((load) => load.check(answerMs))),
+  );
+  const windows = await Promise.all(loads.map((load) => load.endWindow()));
+  await world.stopClients();
+  await world.vacate(moved);
+  const sum = total(checks, windows);
+  progress.note(`${sum.survived} of ${sum.connections} connections survived`);
+  return {
+    from: source.pod.address4,
+    to: moved.pod.address4,
+    connections: sum.connections,
+    survived: sum.survived,
+    resets: sum.resets,
+    freezeMs: moved.freezeMs,
+  };
+}
+
+/** What everybody can have today: CRIU moves the process, its connections do not come along. */
+async function moveWithoutServal(world: World, source: RunningWorkload): Promise<RunningWorkload & { freezeMs: number }> {
+  const target = await world.seat('s2-h1');
+  const dumped = join(world.imagesDir, 'baseline-source');
+  const carried = join(world.imagesDir, 'baseline-target');
+  mkdirSync(dumped);
+  mkdirSync(carried);
+  const start = performance.now();
+  await world.mover.dump(source.workload, dumped);
+  await transfer(dumped, carried);
+  const place = { name: target.pod.name, pausePid: target.pod.pausePid, cgroup: target.cgroup };
+  const { pid } = await world.mover.restore(place, carried, { connections: 'close' });
+  world.mover.resume(place);
+  const freezeMs = performance.now() - start;
+  await world.vacate(source);
+  return { ...target, workload: { ...place, pid }, freezeMs };
+}
+
+async function runMigrations(
+  world: World,
+  progress: Progress,
+  options: ScenarioOptions,
+): Promise<{ migrations: Migration[]; results: MigrationResult[] }> {
+  let running = await progress.run('redis-server in site 1', async () => world.startRedis(await world.seat('s1-h1')));
+  const loads = await progress.run(`${options.connections} client connections from sites 2 and 3`, () =>
+    startClients(world, running.pod.address4, options),
+  );
+  const migrations: Migration[] = [];
+  const results: MigrationResult[] = [];
+  for (const host of ['s2-h1', 's1-h1']) {
+    await pause(options.warmUpMs);
+    const from = running.pod.address4;
+    await Promise.all(loads.map((load) => load.beginWindow()));
+    const migration = await progress.run(`move it to ${host === 's2-h1' ? 'site 2' : 'site 1, back'}`, () =>
+      migrate(world, running, host),
+    );
+    running = migration.workload;
+    const checks = await progress.run('ask every connection', () => Promise.all(loads.map((load) => load.check(answerMs))));
+    const windows = await Promise.all(loads.map((load) => load.endWindow()));
+    const sum = total(checks, windows);
+    for (const line of renderTimeline(migration.phases)) progress.note(line);
+    progress.note(describeGap(migration, windows));
+    migrations.push(migration);
+    results.push({
+      from,
+      to: running.pod.address4,
+      connections: sum.connections,
+      survived: sum.survived,
+      resets: sum.resets,
+      wrongReplies: sum.wrongReplies,
+      freezeMs: round(migration.freezeMs),
+      worstClientGapMs: round(sum.worstGapMs),
+      switchMs: round(migration.switchMs),
+    });
+  }
+  return { migrations, results };
+}
+
+function describeGap(migration: Migration, windows: readonly WindowStats[]): string {
+  const worst = windows.reduce((a, b) => (a.worstGapMs > b.worstGapMs ? a : b));
+  const beyond = worst.worstGapMs - migration.freezeMs;
+  return (
+    `${migration.flows} flows moved, ${migration.replayed} packets replayed; ` +
+    `worst client gap ${formatMs(worst.worstGapMs)}, that is the freeze and ${formatMs(beyond)}`
+  );
+}
+
+function total(checks: readonly CheckResult[], windows: readonly WindowStats[]) {
+  const sum = <Entry>(entries: readonly Entry[], of: (entry: Entry) => number): number =>
+    entries.reduce((all, entry) => all + of(entry), 0);
+  return {
+    connections: sum(checks, (check) => check.connections),
+    survived: sum(checks, (check) => check.survived),
+    resets: sum(windows, (window) => window.resets),
+    wrongReplies: sum(windows, (window) => window.wrongReplies),
+    worstGapMs: Math.max(...windows.map((window) => window.worstGapMs)),
+  };
+}
+
+/** Rule 5, no tunnels, and nobody who runs Serval still sends to an address that was left. */
+async function audit(
+  world: World,
+  recorder: Recorder,
+  migrations: readonly Migration[],
+): Promise<{ packets: number; violations: string[] }> {
+  const recording = await recorder.stop();
+  const objections = auditRecording(recording, world.lab.assignments).map((violation) =>
+    [violation.kind, violation.reason, violation.packet === undefined ? '' : packetLine(violation.packet)].join(' '),
+  );
+  const stale = migrations.flatMap((migration) => staleSends(recording, migration));
+  const all = [...objections, ...stale];
+  return {
+    packets: recording.packets.length,
+    violations: all.length > shownViolations ? [...all.slice(0, shownViolations), `and ${all.length - shownViolations} more`] : all,
+  };
+}
+
+function staleSends(recording: Recording, migration: Migration): string[] {
+  return packetsTo(recording.packets, migration.oldAddress, { after: migration.switchedAt }).map(
+    (packet) => `to an address that was left: ${packetLine(packet)}`,
+  );
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

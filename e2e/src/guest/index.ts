@@ -1,0 +1,1 @@
+export { runInGuest, type GuestResult, type GuestRun } from './run.js';

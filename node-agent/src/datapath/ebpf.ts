@@ -1,0 +1,467 @@
+/**
+ * The data plane in eBPF. Pinned maps are the truth: this class keeps no state that a restarted agent couldn't read
+ * from them, and a kill at any point leaves the programs translating.
+ */
+import { createServer, type Server } from 'node:net';
+import { mkdirSync, realpathSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { ServalError } from '@serval/api';
+import { native, type FlowTable, type RingBuffer } from '../native.js';
+import { salDrop, salLimit, salPod, salPodFlag, salReason, salState, type SalPod } from './abi.generated.js';
+import { adoptPod, attachPod, detachPod, type AttachContext, type AttachTarget } from './attachment.js';
+import { explained } from './errors.js';
+import { KeptStore } from './kept.js';
+import { PairTable } from './pair-table.js';
+import { closeMaps, encodeConfig, openMaps, type SharedMaps } from './pins.js';
+import { dropReasons, noDrops } from './reasons.js';
+import { AddressReader, encodeKeys, encodeSlots, readyRule, stateNumber, type ReadyRule, type SlotPlan } from './rules.js';
+import { flowStatuses, selectSlots, slotsOfPod } from './slots.js';
+import type {
+  Datapath,
+  DropCount,
+  DropReason,
+  FlowRule,
+  FlowState,
+  FlowStatus,
+  KeptPacket,
+  PodSpec,
+  PodStatus,
+  ReplayResult,
+  RuleSelector,
+} from './types.js';
+
+export interface EbpfOptions {
+  /** a mounted bpf file system, or where to mount one; default /sys/fs/bpf */
+  bpffs?: string;
+  /** slots of the flow table where it has to be made: two for each flow end, 128 bytes each; default 131072 */
+  slots?: number;
+  /** the compiled programs; default: beside this package */
+  objectPath?: string;
+  /** `clsact` forces the fall-back of kernels before 6.6; default: what the kernel has */
+  attach?: 'tcx' | 'clsact';
+  /** false forces the helpers' way of rewriting that kernels before 6.2 need; default: what the kernel has */
+  kernelContext?: boolean;
+}
+
+export const defaultObjectPath = new URL('../../build/sal_pod.bpf.o', import.meta.url).pathname;
+
+interface KnownPod extends PodSpec {
+  inode: bigint;
+  ifindex: number;
+  held: boolean;
+  /** id and way of attachment, where programs are attached */
+  attached?: { id: number; tcx: boolean };
+}
+
+export class EbpfDatapath implements Datapath {
+  private readonly known = new Map<string, KnownPod>();
+  private readonly reader = new AddressReader();
+  private readonly kept = new KeptStore();
+  private queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    private readonly context: AttachContext,
+    private readonly shared: SharedMaps,
+    private readonly table: FlowTable,
+    private readonly pairs: PairTable,
+    private readonly lock: Server,
+    private readonly tcx: boolean,
+    private readonly ring: { buffer?: RingBuffer },
+  ) {}
+
+  /**
+   * Make the data plane, or adopt what an earlier agent has left; then bring its programs up to date.
+   * @throws ServalError ERR_NO_PERMISSION, ERR_CONFLICT (another agent runs), ERR_STATE_MISMATCH, ERR_BAD_OBJECT,
+   * ERR_UNSUPPORTED
+   */
+  static async open(options: EbpfOptions = {}): Promise<EbpfDatapath> {
+    const bpffs = options.bpffs ?? '/sys/fs/bpf';
+    const objectPath = options.objectPath ?? defaultObjectPath;
+    const pinRoot = join(bpffs, 'serval');
+    await explained(bpffs, () => {
+      mkdirSync(bpffs, { recursive: true });
+      if (!native().isBpffs(bpffs)) native().mountBpffs(bpffs);
+    });
+    const lock = await takeLock(realpathSync(bpffs));
+    try {
+      const probe = native().probe();
+      const shared = await openMaps({ pinRoot, objectPath, slots: options.slots ?? 131072 });
+      const context: AttachContext = {
+        pinRoot,
+        objectPath,
+        config: shared.config,
+        maps: shared.maps,
+        kernelContext: options.kernelContext ?? probe.kernelContext,
+      };
+      const table = native().flowTable(shared.maps.sal_buckets, shared.maps.sal_slots, encodeConfig(shared.config));
+      const tcx = options.attach === undefined ? probe.tcx : options.attach === 'tcx';
+      const pairs = new PairTable(shared.maps.sal_pairs);
+      const datapath = new EbpfDatapath(context, shared, table, pairs, lock, tcx, {});
+      datapath.ring.buffer = native().ringBuffer(shared.maps.sal_kept_packets, (record) => datapath.kept.add(record));
+      await datapath.adopt();
+      return datapath;
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
+  }
+
+  /** Detach everything, unpin everything. For hosts that leave the data plane for good, and for tests. */
+  async uninstall(): Promise<void> {
+    await this.serialised(async () => {
+      for (const pod of this.known.values()) if (pod.attached) await detachPod(this.context, target(pod));
+      rmSync(this.context.pinRoot, { recursive: true, force: true });
+    });
+    await this.close();
+  }
+
+  async addPod(pod: PodSpec): Promise<void> {
+    await this.serialised(async () => {
+      const known = this.known.get(pod.name);
+      const { inode, ifindex } = await explained(`pod ${pod.name} (${pod.netns}, ${pod.interface})`, async () => ({
+        inode: (await native().netnsIdentity(pod.netns)).inode,
+        ifindex: await native().interfaceIndex(pod.netns, pod.interface),
+      }));
+      if (known === undefined) {
+        this.known.set(pod.name, { ...pod, inode, ifindex, held: false });
+      } else if (known.inode === inode && known.ifindex === ifindex) {
+        known.netns = pod.netns;
+      } else {
+        throw new ServalError('ERR_CONFLICT', {
+          subject: `pod ${pod.name}`,
+          reason: 'the name is taken by a pod in another network namespace',
+          remedy: 'Remove the earlier pod first: names are unique on a node',
+        });
+      }
+    });
+  }
+
+  async removePod(name: string): Promise<void> {
+    await this.serialised(async () => {
+      const pod = this.known.get(name);
+      if (pod === undefined) return;
+      if (pod.attached) {
+        this.removeSlots(slotsOfPod(this.table, pod.attached.id));
+        await this.detach(pod);
+      }
+      this.known.delete(name);
+    });
+  }
+
+  async pods(): Promise<PodStatus[]> {
+    return this.serialised(() =>
+      Promise.resolve(
+        [...this.known.values()].map((pod) => ({
+          name: pod.name,
+          netns: pod.netns,
+          interface: pod.interface,
+          attached: pod.attached !== undefined,
+          held: pod.held,
+          flows: new Set(this.statuses(pod).map((flow) => flow.flowId)).size,
+        })),
+      ),
+    );
+  }
+
+  async apply(name: string, rules: readonly FlowRule[]): Promise<void> {
+    const ready = rules.map((rule) => readyRule(rule, this.reader));
+    await this.serialised(async () => {
+      const pod = this.pod(name);
+      if (ready.length === 0) return;
+      const { id } = await this.ensureAttached(pod);
+      await this.detachUnused(pod, () => this.publish(id, ready));
+    });
+  }
+
+  async setState(name: string, rules: readonly FlowRule[], state: FlowState): Promise<void> {
+    const ready = rules.map((rule) => readyRule(rule, this.reader));
+    await this.serialised(async () => {
+      const pod = this.pod(name);
+      const slots = pod.attached ? this.table.find(encodeKeys(pod.attached.id, ready, 'egress')) : new Uint32Array(ready.length);
+      const missing = slots.findIndex((slot) => slot === 0);
+      if (missing >= 0) throw absentFlow(name, rules[missing] as FlowRule);
+      this.table.setState(slots, stateNumber[state]);
+      // Back on the wire as itself: nothing is left to translate.
+      if (state === 'active') {
+        const plain = slots.filter((_, i) => ready[i]?.plain);
+        await this.detachUnused(pod, () => this.removeSlots(plain));
+      }
+    });
+  }
+
+  async remove(name: string, selector: RuleSelector): Promise<number> {
+    return this.serialised(async () => {
+      const pod = this.pod(name);
+      if (!pod.attached) return 0;
+      const selected = selectSlots(this.table, pod.attached.id, selector);
+      await this.detachUnused(pod, () => this.removeSlots(selected.slots));
+      return selected.rules;
+    });
+  }
+
+  async holdPod(name: string, held: boolean): Promise<void> {
+    await this.serialised(async () => {
+      const pod = this.pod(name);
+      if (!held && !pod.attached) return;
+      const { id, tcx } = await this.ensureAttached(pod);
+      pod.held = held;
+      this.writePod(id, pod, tcx);
+      await this.detachUnused(pod, () => undefined);
+    });
+  }
+
+  async flows(name?: string): Promise<FlowStatus[]> {
+    return this.serialised(() => {
+      const pods = name === undefined ? [...this.known.values()] : [this.pod(name)];
+      return Promise.resolve(pods.flatMap((pod) => this.statuses(pod)));
+    });
+  }
+
+  async takeKept(name: string): Promise<KeptPacket[]> {
+    return this.serialised(() => {
+      const pod = this.pod(name);
+      this.ring.buffer?.consume();
+      return Promise.resolve(pod.attached ? this.kept.take(pod.attached.id, name) : []);
+    });
+  }
+
+  async replay(name: string, packets: readonly KeptPacket[]): Promise<ReplayResult> {
+    const pod = this.pod(name);
+    if (packets.length === 0) return { sent: 0, refused: [] };
+    const result = await explained(`pod ${name}`, () =>
+      native().inject(
+        pod.netns,
+        packets.map((kept) => kept.packet),
+      ),
+    );
+    return {
+      sent: result.sent,
+      refused: result.refused.map(({ index, code }) => ({ tuple: (packets[index] as KeptPacket).tuple, code })),
+    };
+  }
+
+  drops(): Promise<Record<DropReason, DropCount>> {
+    const counts = noDrops();
+    for (const reason of dropReasons) {
+      const key = Buffer.alloc(4);
+      key.writeUInt32LE(salReason[reason]);
+      const perCpu = this.shared.maps.sal_drops.lookup(key) ?? Buffer.alloc(0);
+      for (let at = 0; at < perCpu.length; at += salDrop.size) {
+        const { packets, bytes } = salDrop.read(perCpu, at);
+        counts[reason].packets += packets;
+        counts[reason].bytes += bytes;
+      }
+    }
+    counts.HELD_OVERFLOW.packets += this.kept.overflow.packets;
+    counts.HELD_OVERFLOW.bytes += this.kept.overflow.bytes;
+    return Promise.resolve(counts);
+  }
+
+  async close(): Promise<void> {
+    await this.serialised(() => {
+      this.ring.buffer?.close();
+      this.table.close();
+      closeMaps(this.shared.maps);
+      return new Promise<void>((resolve) => this.lock.close(() => resolve()));
+    });
+  }
+
+  /** One operation at a time: this process is the table's only writer. */
+  private serialised<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.queue.then(work);
+    this.queue = result.catch(() => undefined);
+    return result;
+  }
+
+  private pod(name: string): KnownPod {
+    const pod = this.known.get(name);
+    if (pod !== undefined) return pod;
+    throw new ServalError('ERR_NOT_FOUND', {
+      subject: `pod ${name}`,
+      reason: 'the data plane does not know it',
+      remedy: 'Add the pod before its flows; `pods()` lists the known ones',
+    });
+  }
+
+  private statuses(pod: KnownPod): FlowStatus[] {
+    return pod.attached ? flowStatuses(this.table, pod.attached.id, pod.name) : [];
+  }
+
+  /** Read back what an earlier agent left: pods with their programs, address pairs. */
+  private async adopt(): Promise<void> {
+    const { count, keys, values } = this.shared.maps.sal_pods.entries();
+    for (let i = 0; i < count; i++) {
+      const record = salPod.read(values, i * salPod.size);
+      if (record.flags & salPodFlag.USED) await this.adoptPod(keys.readUInt32LE(i * 4), record);
+    }
+    this.pairs.adopt(this.table.read(this.table.published()));
+    for (const pod of this.known.values()) await this.detachUnused(pod, () => undefined);
+  }
+
+  private async adoptPod(id: number, record: SalPod): Promise<void> {
+    const pod: KnownPod = {
+      name: record.name,
+      netns: record.netns,
+      interface: record.interface,
+      inode: record.netnsInode,
+      ifindex: record.ifindex,
+      held: (record.flags & salPodFlag.HELD) !== 0,
+      attached: { id, tcx: (record.flags & salPodFlag.CLSACT) === 0 },
+    };
+    const identity = await native()
+      .netnsIdentity(pod.netns)
+      .catch(() => undefined);
+    if (identity?.inode === pod.inode) {
+      await adoptPod(this.context, target(pod));
+      this.known.set(pod.name, pod);
+      return;
+    }
+    // The pod ended while no agent was there to see it.
+    this.table.remove(slotsOfPod(this.table, id));
+    await detachPod(this.context, target(pod));
+    this.clearPod(id);
+  }
+
+  private publish(id: number, ready: readonly ReadyRule[]): void {
+    const existing = this.table.find(encodeKeys(id, ready, 'egress'));
+    const inbound: SlotPlan[] = ready
+      .filter((rule) => !rule.plain)
+      .map((rule) => ({ ready: rule, direction: 'ingress', state: salState.ACTIVE }));
+    // A pending hop leaves alone where outbound packets go now; a flow that is itself again needs no outbound rule.
+    const outbound: SlotPlan[] = ready
+      .filter(({ rule, plain }, i) => (rule.state !== 'pending' || existing[i] === 0) && !(plain && rule.state !== 'held'))
+      .map((rule) => ({ ready: rule, direction: 'egress', state: stateNumber[rule.rule.state] }));
+    const itselfAgain = existing.filter((slot, i) => slot !== 0 && ready[i]?.plain && ready[i].rule.state === 'active');
+    const slots = encodeSlots(id, [...inbound, ...outbound]);
+    const replaced = this.replacedSlots(id, inbound, outbound);
+    this.pairs.add(slots);
+    try {
+      this.table.insert(slots);
+    } catch (error) {
+      this.pairs.remove(slots);
+      throw error;
+    }
+    this.pairs.remove(replaced);
+    this.removeSlots(itselfAgain);
+  }
+
+  /** The slots that an insertion is about to replace, as they are now: their pairs are counted once too often after. */
+  private replacedSlots(id: number, inbound: readonly SlotPlan[], outbound: readonly SlotPlan[]): Buffer {
+    const keys = Buffer.concat([
+      encodeKeys(id, inbound.map((plan) => plan.ready), 'ingress'),
+      encodeKeys(id, outbound.map((plan) => plan.ready), 'egress'),
+    ]);
+    return this.table.read(this.table.find(keys).filter((slot) => slot !== 0));
+  }
+
+  private removeSlots(slots: Uint32Array): void {
+    if (slots.length === 0) return;
+    const bytes = this.table.read(slots);
+    this.table.remove(slots);
+    this.pairs.remove(bytes);
+  }
+
+  /** Free until used: attach with the first rule or hold. */
+  private async ensureAttached(pod: KnownPod): Promise<{ id: number; tcx: boolean }> {
+    if (pod.attached) return pod.attached;
+    const taken = new Set([...this.known.values()].map((other) => other.attached?.id));
+    let id = 1;
+    while (taken.has(id)) id++;
+    if (id >= salLimit.PODS_MAX)
+      throw new ServalError('ERR_TABLE_FULL', {
+        subject: `pod ${pod.name}`,
+        reason: `${salLimit.PODS_MAX - 1} pods of this node have programs attached already`,
+        remedy: 'Wait until flows of other pods have ended',
+      });
+    const attached = { id, tcx: this.tcx };
+    // The record comes first: a kill right after it leaves something to clean up, not something unknown.
+    this.writePod(id, pod, attached.tcx);
+    pod.attached = attached;
+    try {
+      await attachPod(this.context, target(pod));
+    } catch (error) {
+      delete pod.attached;
+      this.clearPod(id);
+      throw error;
+    }
+    return attached;
+  }
+
+  /** Do the work, then detach where the pod has neither a rule nor a hold any more. */
+  private async detachUnused(pod: KnownPod, work: () => void): Promise<void> {
+    try {
+      await explained(`pod ${pod.name}`, work);
+    } finally {
+      if (pod.attached && !pod.held && slotsOfPod(this.table, pod.attached.id).length === 0) await this.detach(pod);
+    }
+  }
+
+  private async detach(pod: KnownPod): Promise<void> {
+    if (!pod.attached) return;
+    const { id } = pod.attached;
+    await explained(`pod ${pod.name}`, () => detachPod(this.context, target(pod)));
+    this.clearPod(id);
+    this.ring.buffer?.consume();
+    this.kept.clear(id);
+    delete pod.attached;
+    pod.held = false;
+  }
+
+  private writePod(id: number, pod: KnownPod, tcx: boolean): void {
+    const flags = salPodFlag.USED | (pod.held ? salPodFlag.HELD : 0) | (tcx ? 0 : salPodFlag.CLSACT);
+    const value = Buffer.alloc(salPod.size);
+    salPod.write(value, 0, {
+      flags,
+      ifindex: pod.ifindex,
+      netnsInode: pod.inode,
+      interface: pod.interface,
+      netns: pod.netns,
+      name: pod.name,
+    });
+    this.putPod(id, value);
+  }
+
+  private clearPod(id: number): void {
+    this.putPod(id, Buffer.alloc(salPod.size));
+  }
+
+  private putPod(id: number, value: Buffer): void {
+    const key = Buffer.alloc(4);
+    key.writeUInt32LE(id);
+    this.shared.maps.sal_pods.update(key, value);
+  }
+}
+
+function target(pod: KnownPod): AttachTarget {
+  const { id, tcx } = pod.attached ?? { id: 0, tcx: true };
+  return { id, tcx, name: pod.name, netns: pod.netns, ifindex: pod.ifindex };
+}
+
+function absentFlow(pod: string, rule: FlowRule): ServalError {
+  return new ServalError('ERR_NOT_FOUND', {
+    subject: `flow ${rule.flowId} of pod ${pod}`,
+    reason: 'it has no outbound rule',
+    remedy: 'Apply the rule before its state is set',
+  });
+}
+
+/** One writer for one set of maps. The kernel gives an abstract socket back when its owner dies, however it dies. */
+async function takeLock(bpffs: string): Promise<Server> {
+  const server = createServer();
+  server.unref();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        new ServalError(cause.code === 'EADDRINUSE' ? 'ERR_CONFLICT' : 'ERR_KERNEL', {
+          subject: bpffs,
+          reason: cause.code === 'EADDRINUSE' ? 'another process writes this data plane' : cause.message,
+          remedy: 'One agent runs on a node: stop the other one first',
+          cause,
+        }),
+      ),
+    );
+    server.listen(`\0serval-datapath:${bpffs}`, resolve);
+  });
+  return server;
+}
+

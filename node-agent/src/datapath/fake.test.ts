@@ -1,0 +1,17 @@
+import { datapathContract } from './contract.js';
+import { FakeDatapath } from './fake.js';
+
+datapathContract('the fake', () => {
+  const slots = 64;
+  const datapath = new FakeDatapath({ slots, devices: (netns) => (netns.startsWith('/fake/') ? ['eth0'] : undefined) });
+  return Promise.resolve({
+    datapath,
+    slots,
+    pods: [
+      { name: 'ns/a', netns: '/fake/a', interface: 'eth0' },
+      { name: 'ns/b', netns: '/fake/b', interface: 'eth0' },
+    ],
+    send: (pod, direction, protocol, tuple) => Promise.resolve(datapath.send(pod, direction, protocol, tuple)),
+    end: () => datapath.close(),
+  });
+});

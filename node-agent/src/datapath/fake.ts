@@ -1,0 +1,245 @@
+/**
+ * A data plane in memory, for unit tests of what stands on it: the same rules, no kernel. `send` plays a packet through
+ * it; `keep` plays a packet that a hold kept. It passes the contract suite that the real one passes.
+ */
+import { ServalError } from '@serval/api';
+import { canonicalAddress } from './address.js';
+import { noDrops } from './reasons.js';
+import { AddressReader, readyRule } from './rules.js';
+import type {
+  Datapath,
+  DropCount,
+  DropReason,
+  FlowRule,
+  FlowState,
+  FlowStatus,
+  FlowTuple,
+  KeptPacket,
+  PodSpec,
+  PodStatus,
+  Protocol,
+  ReplayResult,
+  RuleSelector,
+} from './types.js';
+
+interface FakeRule extends FlowRule {
+  packets: bigint;
+  bytes: bigint;
+}
+
+interface FakePod {
+  spec: PodSpec;
+  held: boolean;
+  /** by identity */
+  outbound: Map<string, FakeRule>;
+  /** by wire tuple */
+  inbound: Map<string, FakeRule>;
+  kept: KeptPacket[];
+}
+
+export type Verdict = { kind: 'pass'; tuple: FlowTuple } | { kind: 'drop'; reason: DropReason };
+
+export interface FakeOptions {
+  /** slots: an inbound and an outbound half take one each */
+  slots?: number;
+  /** what `addPod` finds under a namespace's path; default: every namespace has an eth0 */
+  devices?: (netns: string) => string[] | undefined;
+}
+
+export class FakeDatapath implements Datapath {
+  private readonly known = new Map<string, FakePod>();
+  private readonly reader = new AddressReader();
+  private readonly counts = noDrops();
+  private readonly slots: number;
+  private readonly devices: (netns: string) => string[] | undefined;
+  /** every packet that was replayed, in order */
+  readonly replayed: KeptPacket[] = [];
+
+  constructor(options: FakeOptions = {}) {
+    this.slots = options.slots ?? 131072;
+    this.devices = options.devices ?? (() => ['eth0']);
+  }
+
+  addPod(pod: PodSpec): Promise<void> {
+    return attempt(() => {
+      const devices = this.devices(pod.netns);
+      if (devices === undefined) throw failure('ERR_NETNS_GONE', `pod ${pod.name}`, 'the network namespace is gone');
+      if (!devices.includes(pod.interface)) throw failure('ERR_NOT_FOUND', `pod ${pod.name}`, `there is no device ${pod.interface}`);
+      const known = this.known.get(pod.name);
+      if (known === undefined)
+        this.known.set(pod.name, { spec: pod, held: false, outbound: new Map(), inbound: new Map(), kept: [] });
+      else if (known.spec.netns !== pod.netns || known.spec.interface !== pod.interface)
+        throw failure('ERR_CONFLICT', `pod ${pod.name}`, 'the name is taken by a pod in another network namespace');
+    });
+  }
+
+  removePod(name: string): Promise<void> {
+    this.known.delete(name);
+    return Promise.resolve();
+  }
+
+  pods(): Promise<PodStatus[]> {
+    return Promise.resolve(
+      [...this.known.values()].map((pod) => ({
+        ...pod.spec,
+        attached: pod.held || pod.outbound.size + pod.inbound.size > 0,
+        held: pod.held,
+        flows: new Set(statuses(pod).map((flow) => flow.flowId)).size,
+      })),
+    );
+  }
+
+  apply(name: string, rules: readonly FlowRule[]): Promise<void> {
+    return attempt(() => {
+      const ready = rules.map((rule) => readyRule(rule, this.reader));
+      const pod = this.pod(name);
+      const outbound = new Map(pod.outbound);
+      const inbound = new Map(pod.inbound);
+      for (const { rule, plain } of ready) {
+        const identity = tupleName(rule.protocol, rule.identity);
+        if (!plain) inbound.set(tupleName(rule.protocol, rule.wire), counted(rule));
+        if (plain && rule.state === 'active') outbound.delete(identity);
+        else if (rule.state !== 'pending' || !(outbound.has(identity) || plain)) outbound.set(identity, counted(rule));
+      }
+      const others = [...this.known.values()].filter((other) => other !== pod);
+      const used = others.reduce((sum, other) => sum + other.outbound.size + other.inbound.size, outbound.size + inbound.size);
+      if (used >= this.slots) throw failure('ERR_TABLE_FULL', `pod ${name}`, 'the flow table has no room left');
+      pod.outbound = outbound;
+      pod.inbound = inbound;
+    });
+  }
+
+  setState(name: string, rules: readonly FlowRule[], state: FlowState): Promise<void> {
+    return attempt(() => {
+      const pod = this.pod(name);
+      const ready = rules.map((rule) => readyRule(rule, this.reader));
+      const found = ready.map(({ rule }) => pod.outbound.get(tupleName(rule.protocol, rule.identity)));
+      const missing = found.findIndex((rule) => rule === undefined);
+      if (missing >= 0) throw failure('ERR_NOT_FOUND', `flow ${rules[missing]?.flowId} of pod ${name}`, 'it has no outbound rule');
+      for (const rule of found) if (rule) rule.state = state;
+      if (state !== 'active') return;
+      for (const { rule, plain } of ready) if (plain) pod.outbound.delete(tupleName(rule.protocol, rule.identity));
+    });
+  }
+
+  remove(name: string, selector: RuleSelector): Promise<number> {
+    return attempt(() => {
+      const pod = this.pod(name);
+      const removed = new Set<string>();
+      for (const half of [pod.outbound, pod.inbound])
+        for (const [key, rule] of half)
+          if (matches(rule, selector)) {
+            half.delete(key);
+            removed.add(`${rule.flowId}/${rule.migration}`);
+          }
+      return removed.size;
+    });
+  }
+
+  holdPod(name: string, held: boolean): Promise<void> {
+    return attempt(() => {
+      this.pod(name).held = held;
+    });
+  }
+
+  flows(name?: string): Promise<FlowStatus[]> {
+    return attempt(() => (name === undefined ? [...this.known.values()] : [this.pod(name)]).flatMap(statuses));
+  }
+
+  takeKept(name: string): Promise<KeptPacket[]> {
+    return attempt(() => this.pod(name).kept.splice(0));
+  }
+
+  replay(name: string, packets: readonly KeptPacket[]): Promise<ReplayResult> {
+    return attempt(() => {
+      this.pod(name);
+      this.replayed.push(...packets);
+      return { sent: packets.length, refused: [] };
+    });
+  }
+
+  drops(): Promise<Record<DropReason, DropCount>> {
+    return Promise.resolve(structuredClone(this.counts));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** A hold has kept this packet. */
+  keep(packet: KeptPacket): void {
+    this.pod(packet.pod).kept.push(packet);
+  }
+
+  /** What the programs would do to a packet of 100 bytes. */
+  send(name: string, direction: 'egress' | 'ingress', protocol: Protocol, tuple: FlowTuple): Verdict {
+    const pod = this.pod(name);
+    const half = direction === 'egress' ? pod.outbound : pod.inbound;
+    const rule = half.get(tupleName(protocol, tuple));
+    if (direction === 'egress' && rule?.state === 'held') return this.drop('HELD');
+    if (pod.held) return this.drop('HELD_POD');
+    if (rule === undefined || (direction === 'egress' && rule.state === 'pending')) return { kind: 'pass', tuple };
+    rule.packets += 1n;
+    rule.bytes += 100n;
+    return { kind: 'pass', tuple: direction === 'egress' ? rule.wire : rule.identity };
+  }
+
+  private drop(reason: DropReason): Verdict {
+    this.counts[reason].packets += 1n;
+    this.counts[reason].bytes += 100n;
+    return { kind: 'drop', reason };
+  }
+
+  private pod(name: string): FakePod {
+    const pod = this.known.get(name);
+    if (pod === undefined) throw failure('ERR_NOT_FOUND', `pod ${name}`, 'the data plane does not know it');
+    return pod;
+  }
+}
+
+function counted(rule: FlowRule): FakeRule {
+  return { ...rule, packets: 0n, bytes: 0n };
+}
+
+function matches(rule: FlowRule, selector: RuleSelector): boolean {
+  if (selector.migration !== undefined && rule.migration !== selector.migration) return false;
+  return selector.flowIds === undefined || selector.flowIds.includes(rule.flowId);
+}
+
+function tupleName(protocol: Protocol, tuple: FlowTuple): string {
+  const end = (address: string, port: number): string => `${canonicalAddress(address)} ${port}`;
+  return `${protocol} ${end(tuple.local.address, tuple.local.port)} ${end(tuple.remote.address, tuple.remote.port)}`;
+}
+
+function statuses(pod: FakePod): FlowStatus[] {
+  const hopName = (rule: FlowRule): string => `${rule.flowId}/${rule.migration}`;
+  const outbound = new Map([...pod.outbound.values()].map((rule) => [hopName(rule), rule]));
+  const status = (rule: FakeRule, isInbound: boolean): FlowStatus => {
+    const out = outbound.get(hopName(rule));
+    outbound.delete(hopName(rule));
+    return {
+      pod: pod.spec.name,
+      flowId: rule.flowId,
+      migration: rule.migration,
+      protocol: rule.protocol,
+      identity: rule.identity,
+      wire: rule.wire,
+      state: out?.state ?? 'inbound',
+      packetsOut: out?.packets ?? 0n,
+      bytesOut: out?.bytes ?? 0n,
+      packetsIn: isInbound ? rule.packets : 0n,
+      bytesIn: isInbound ? rule.bytes : 0n,
+    };
+  };
+  const hops = [...pod.inbound.values()].map((rule) => status(rule, true));
+  return [...hops, ...[...outbound.values()].map((rule) => status(rule, false))];
+}
+
+function failure(code: ConstructorParameters<typeof ServalError>[0], subject: string, reason: string): ServalError {
+  return new ServalError(code, { subject, reason, remedy: 'See the message of the real data plane' });
+}
+
+/** Errors come as rejections, as they do from the real one. */
+async function attempt<Result>(work: () => Result): Promise<Result> {
+  return Promise.resolve().then(work);
+}

@@ -1,0 +1,150 @@
+/**
+ * What holds keep, and what of it a replay sends (DESIGN.md, Hold and replay). Pure: records of the ring buffer in,
+ * whole packets out.
+ */
+import { salDirection, salKept, salKeptPacket, type SalKeptPacket } from './abi.generated.js';
+import { fold16, sum16 } from './checksum.js';
+import { decodeProtocol, decodeTuple, protocolNumber } from './rules.js';
+import type { KeptPacket } from './types.js';
+
+/** Datagrams kept for one flow; the oldest goes first. A client that waits for an answer rarely has more under way. */
+export const datagramsPerFlow = 64;
+
+const tcpFlag = { fin: 0x01, push: 0x08 };
+
+interface KeptFlow {
+  header: SalKeptPacket;
+  segment?: KeptRecord;
+  acknowledgement?: KeptRecord;
+  reset?: KeptRecord;
+  datagrams: KeptRecord[];
+}
+
+interface KeptRecord {
+  header: SalKeptPacket;
+  data: Buffer;
+}
+
+/** Sequence numbers wrap around: true where a comes before b. */
+function before(a: number, b: number): boolean {
+  return ((a - b) | 0) < 0;
+}
+
+export class KeptStore {
+  private readonly flows = new Map<string, KeptFlow>();
+  /** datagrams pushed out by younger ones since the start */
+  overflow = { packets: 0n, bytes: 0n };
+
+  /** Take in one record of the ring buffer. */
+  add(record: Buffer): void {
+    const header = salKeptPacket.read(record);
+    const data = Buffer.from(record.subarray(salKeptPacket.size, salKeptPacket.size + header.length));
+    const name = record.toString('latin1', salKeptPacket.offset.key, salKeptPacket.offset.seq);
+    let flow = this.flows.get(name);
+    if (flow === undefined) this.flows.set(name, (flow = { header, datagrams: [] }));
+    this.put(flow, { header, data });
+  }
+
+  /** The programs filter only roughly (two CPUs may race): the last word is here. */
+  private put(flow: KeptFlow, record: KeptRecord): void {
+    const { kind, seq, ack } = record.header;
+    if (kind === salKept.RESET) flow.reset = record;
+    else if (kind === salKept.SEGMENT) {
+      if (flow.segment === undefined || before(seq, flow.segment.header.seq)) flow.segment = record;
+    } else if (kind === salKept.ACK) {
+      if (flow.acknowledgement === undefined || !before(ack, flow.acknowledgement.header.ack)) flow.acknowledgement = record;
+    } else {
+      flow.datagrams.push(record);
+      if (flow.datagrams.length > datagramsPerFlow) {
+        const oldest = flow.datagrams.shift() as KeptRecord;
+        this.overflow.packets += 1n;
+        this.overflow.bytes += BigInt(oldest.data.length);
+      }
+    }
+  }
+
+  /** Everything kept for one pod, in the order in which it is to be sent; it is forgotten here. */
+  take(podId: number, podName: string): KeptPacket[] {
+    const packets: KeptPacket[] = [];
+    for (const [name, flow] of this.flows) {
+      if (flow.header.key.scope.pod !== podId) continue;
+      this.flows.delete(name);
+      for (const record of worthSending(flow)) packets.push(keptPacket(record, podName));
+    }
+    return packets;
+  }
+
+  /** Forget what was kept for a pod. */
+  clear(podId: number): void {
+    for (const [name, flow] of this.flows) if (flow.header.key.scope.pod === podId) this.flows.delete(name);
+  }
+}
+
+/** A reset makes the rest pointless; an acknowledgement is worth sending where it says more than the segment does. */
+function worthSending(flow: KeptFlow): KeptRecord[] {
+  if (flow.reset !== undefined) return [flow.reset];
+  const records: KeptRecord[] = [...flow.datagrams];
+  if (flow.segment !== undefined) records.push(flow.segment);
+  const ack = flow.acknowledgement;
+  if (ack !== undefined && (flow.segment === undefined || !before(ack.header.ack, flow.segment.header.ack))) records.push(ack);
+  return records;
+}
+
+function kindOf(header: SalKeptPacket): KeptPacket['kind'] {
+  if (header.kind === salKept.RESET) return 'reset';
+  if (header.kind === salKept.SEGMENT) return 'segment';
+  return header.kind === salKept.ACK ? 'acknowledgement' : 'datagram';
+}
+
+function keptPacket(record: KeptRecord, pod: string): KeptPacket {
+  const { header } = record;
+  return {
+    pod,
+    flowId: header.flowId,
+    protocol: decodeProtocol(header.key.scope.protocol),
+    direction: header.key.scope.direction === salDirection.EGRESS ? 'egress' : 'ingress',
+    tuple: decodeTuple(header.key.tuple),
+    kind: kindOf(header),
+    packet: completePacket(record.data, header),
+  };
+}
+
+/**
+ * Make a packet that can be sent from one that was caught on its way: it may be one segment cut out of many, and its
+ * checksum may have been left to the device.
+ */
+export function completePacket(
+  data: Buffer,
+  header: Pick<SalKeptPacket, 'transport' | 'payload' | 'key'>,
+): Buffer {
+  const packet = Buffer.from(data);
+  const version = (packet[0] as number) >> 4;
+  if (version === 4) packet.writeUInt16BE(packet.length, 2);
+  else packet.writeUInt16BE(packet.length - 40, 4);
+  const transport = packet.subarray(header.transport);
+  const protocol = header.key.scope.protocol;
+  if (protocol === protocolNumber.tcp) {
+    const offset = ((transport[12] as number) >> 4) * 4;
+    // What was cut off holds the end of the push and the FIN.
+    if (transport.length - offset < header.payload) transport[13] = (transport[13] as number) & ~(tcpFlag.fin | tcpFlag.push);
+    writeTransportChecksum(packet, transport, protocol, 16);
+  } else {
+    transport.writeUInt16BE(transport.length, 4);
+    // An IPv4 datagram may go without a checksum.
+    if (version === 6 || transport.readUInt16BE(6) !== 0) writeTransportChecksum(packet, transport, protocol, 6);
+  }
+  if (version === 4) {
+    packet.writeUInt16BE(0, 10);
+    packet.writeUInt16BE(~sum16(packet.subarray(0, ((packet[0] ?? 0) & 15) * 4)) & 0xffff, 10);
+  }
+  return packet;
+}
+
+function writeTransportChecksum(packet: Buffer, transport: Buffer, protocol: number, at: number): void {
+  const addresses = (packet[0] as number) >> 4 === 4 ? packet.subarray(12, 20) : packet.subarray(8, 40);
+  transport.writeUInt16BE(0, at);
+  const sum = fold16(sum16(transport, sum16(addresses)) + protocol + transport.length);
+  const checksum = ~sum & 0xffff;
+  // UDP writes a sum of 0 as 0xffff; to TCP both mean the same.
+  transport.writeUInt16BE(checksum === 0 ? 0xffff : checksum, at);
+}

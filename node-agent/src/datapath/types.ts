@@ -1,0 +1,129 @@
+/**
+ * The data plane as the rest of the agent sees it: pods, flow rules, holds, kept packets, counters. Implementations:
+ * `ebpf.ts` (the real one) and `fake.ts` (unit tests); both pass the suite in `contract.ts`.
+ */
+import type { salReason } from './abi.generated.js';
+
+export type Protocol = 'tcp' | 'udp';
+
+export interface Endpoint {
+  /** IPv4 or IPv6 in text; an IPv4-mapped IPv6 address counts as IPv4 */
+  address: string;
+  port: number;
+}
+
+/** One tuple, seen from the pod. */
+export interface FlowTuple {
+  local: Endpoint;
+  remote: Endpoint;
+}
+
+/**
+ * pending: inbound packets from the new location are understood already, outbound ones still go where they went.
+ * held: outbound packets are kept back. active: both ways are translated.
+ */
+export type FlowState = 'pending' | 'held' | 'active';
+
+/** A flow's end in one pod, and where one migration puts it on the wire. */
+export interface FlowRule {
+  /** names this flow end on its node; the same for every hop of a chain */
+  flowId: bigint;
+  /** owner of the rule: released by it and by nobody else */
+  migration: bigint;
+  protocol: Protocol;
+  /** what the pod's transport believes, fixed for life */
+  identity: FlowTuple;
+  /** what the network sees */
+  wire: FlowTuple;
+  state: FlowState;
+}
+
+export interface FlowStatus extends Omit<FlowRule, 'state'> {
+  pod: string;
+  /** `inbound`: a hop that outbound packets don't take (not yet, or not any more) */
+  state: FlowState | 'inbound';
+  packetsOut: bigint;
+  bytesOut: bigint;
+  packetsIn: bigint;
+  bytesIn: bigint;
+}
+
+export interface PodSpec {
+  /** namespaced name: `namespace/name` */
+  name: string;
+  /** path of the pod's network namespace */
+  netns: string;
+  /** its device, `eth0` as a rule */
+  interface: string;
+}
+
+export interface PodStatus extends PodSpec {
+  attached: boolean;
+  held: boolean;
+  /** flow ends that have a rule */
+  flows: number;
+}
+
+export type DropReason = Exclude<keyof typeof salReason, 'NONE'>;
+
+export interface DropCount {
+  packets: bigint;
+  bytes: bigint;
+}
+
+/** A packet that a hold kept: what is replayed at the switch. */
+export interface KeptPacket {
+  pod: string;
+  flowId: bigint;
+  protocol: Protocol;
+  direction: 'egress' | 'ingress';
+  /** in identity */
+  tuple: FlowTuple;
+  kind: 'segment' | 'acknowledgement' | 'reset' | 'datagram';
+  /** whole IP packet in identity, checksums complete */
+  packet: Buffer;
+}
+
+export interface ReplayResult {
+  sent: number;
+  refused: Array<{ tuple: FlowTuple; code: string }>;
+}
+
+/** Which rules to remove: those of a migration, of some flows, or of some flows within a migration. */
+export interface RuleSelector {
+  migration?: bigint;
+  flowIds?: readonly bigint[];
+}
+
+export interface Datapath {
+  /**
+   * Make a pod known. Nothing is attached: that happens with its first rule or hold, and ends with its last.
+   * @throws ServalError ERR_NETNS_GONE, ERR_NOT_FOUND (device), ERR_CONFLICT (the name has another namespace)
+   */
+  addPod(pod: PodSpec): Promise<void>;
+  /** Forget a pod and everything that it has here. Unknown names are fine. */
+  removePod(name: string): Promise<void>;
+  pods(): Promise<PodStatus[]>;
+  /**
+   * Install or replace rules: all of them, or none and an error. Inbound halves become visible before outbound ones.
+   * @throws ServalError ERR_BAD_INPUT, ERR_NOT_FOUND (pod), ERR_TABLE_FULL, ERR_NETNS_GONE
+   */
+  apply(pod: string, rules: readonly FlowRule[]): Promise<void>;
+  /**
+   * Set the outbound state of rules that were applied (their wire must be the one that the flow has now).
+   * @throws ServalError ERR_NOT_FOUND where a rule is absent; none is changed then
+   */
+  setState(pod: string, rules: readonly FlowRule[], state: FlowState): Promise<void>;
+  /** Outbound halves go first. Returns how many rules were removed. */
+  remove(pod: string, selector: RuleSelector): Promise<number>;
+  /** Keep everything back, both ways, but neighbour discovery. */
+  holdPod(pod: string, held: boolean): Promise<void>;
+  flows(pod?: string): Promise<FlowStatus[]>;
+  /** What holds have kept for this pod, each packet once; what the replay needs comes out whole. */
+  takeKept(pod: string): Promise<KeptPacket[]>;
+  /** Send kept packets from the pod, through its routing and its programs. */
+  replay(pod: string, packets: readonly KeptPacket[]): Promise<ReplayResult>;
+  drops(): Promise<Record<DropReason, DropCount>>;
+  /** Give up this process's handles. The data plane goes on without it. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,47 @@
+/** The flows of a pod, read from its own socket tables (sock_diag): exact, and free while nobody asks. */
+import { native, type SocketRecord } from '../native.js';
+import { canonicalAddress } from '../datapath/address.js';
+import { explained } from '../datapath/errors.js';
+import type { FlowTuple, Protocol } from '../datapath/types.js';
+
+/** One end of a flow, as the pod's transport knows it. */
+export interface SocketFlow {
+  protocol: Protocol;
+  tuple: FlowTuple;
+  /** TCP state by its number in linux/tcp_states.h; connected UDP is 1 as well */
+  state: number;
+}
+
+export const tcpState = { established: 1, synReceived: 3, timeWait: 6, close: 7, listen: 10 } as const;
+
+/** Every state in which a socket is the end of a flow: all but TIME_WAIT, CLOSE and LISTEN. */
+const flowStates = [1, 2, 3, 4, 5, 8, 9, 11].reduce((mask, state) => mask | (1 << state), 0);
+const connected = 1 << tcpState.established;
+
+/** TCP in every state but LISTEN and TIME_WAIT, and connected UDP; what stays within the pod is left out. */
+export async function listFlows(netns: string): Promise<SocketFlow[]> {
+  const [tcp, udp] = await explained(`network namespace ${netns}`, () =>
+    Promise.all([
+      native().listSockets(netns, 'tcp', flowStates),
+      native().listSockets(netns, 'udp', connected),
+    ]),
+  );
+  const local = new Set([...tcp, ...udp].map((socket) => canonicalAddress(socket.localAddress)));
+  return [...tcp, ...udp].map(socketFlow).filter((flow) => leavesThePod(flow, local));
+}
+
+function socketFlow(socket: SocketRecord): SocketFlow {
+  return {
+    protocol: socket.protocol,
+    tuple: {
+      local: { address: canonicalAddress(socket.localAddress), port: socket.localPort },
+      remote: { address: canonicalAddress(socket.remoteAddress), port: socket.remotePort },
+    },
+    state: socket.state,
+  };
+}
+
+function leavesThePod({ tuple }: SocketFlow, local: ReadonlySet<string>): boolean {
+  const { address } = tuple.remote;
+  return tuple.remote.port !== 0 && !address.startsWith('127.') && address !== '::1' && !local.has(address);
+}

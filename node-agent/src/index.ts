@@ -1,0 +1,13 @@
+/** What the agent's parts offer to the lab, the demo and the benchmarks. */
+export type * from './datapath/types.js';
+export { EbpfDatapath, defaultObjectPath, type EbpfOptions } from './datapath/ebpf.js';
+export { FakeDatapath } from './datapath/fake.js';
+export { dropReasons } from './datapath/reasons.js';
+export { canonicalAddress } from './datapath/address.js';
+export { listFlows, tcpState, type SocketFlow } from './host/sockets.js';
+export { prepareStack, restoreStack } from './host/moved-stack.js';
+export { CriuMover, type RestoreTarget, type Workload } from './movers/criu.js';
+export { moverReady } from './movers/criu-ready.js';
+export { cgroupRoot, createCgroup, placeInCgroup, removeCgroup } from './movers/cgroup.js';
+export { transfer } from './movers/transfer.js';
+export { native } from './native.js';

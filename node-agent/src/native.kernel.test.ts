@@ -1,0 +1,404 @@
+/** The BPF half of the native addon on the real kernel. Needs root. The flow table has a file of its own. */
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { addonPath, failure, makeFixture, range, u32, u64, type Fixture } from './native.fixture.js';
+import { native, type BpfMap, type BpfObject, type BpfProgram, type NativeError } from './native.js';
+
+const source = `
+const volatile __s32 verdict = 0;
+const volatile __u8 stamp[3] = {};
+
+MAP(BPF_MAP_TYPE_HASH, hash, 20000, BPF_F_NO_PREALLOC, __u32, __u64);
+MAP(BPF_MAP_TYPE_HASH, small, 4, 0, __u32, __u64);
+MAP(BPF_MAP_TYPE_ARRAY, array, 8, 0, __u32, __u64);
+MAP(BPF_MAP_TYPE_PERCPU_ARRAY, per_cpu, 2, 0, __u32, __u32);
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 65536); } ring SEC(".maps");
+
+SEC("tc") int stamps(struct __sk_buff *skb)
+{
+  __u32 key = 0, *mine = bpf_map_lookup_elem(&per_cpu, &key);
+  __u64 *entry = bpf_map_lookup_elem(&hash, &key), *record;
+
+  if (mine)
+    *mine += 1;
+  record = bpf_ringbuf_reserve(&ring, 8, 0);
+  if (record) {
+    *record = skb->mark;
+    bpf_ringbuf_submit(record, 0);
+  }
+  for (int i = 0; i < 3; i++) {
+    __u8 byte = stamp[i];
+    bpf_skb_store_bytes(skb, 14 + i, &byte, 1, 0);
+  }
+  return entry ? (int)*entry : verdict;
+}
+
+SEC("tc") int other_maps(struct __sk_buff *skb)
+{
+  __u32 key = 0;
+  return bpf_map_lookup_elem(&small, &key) || bpf_map_lookup_elem(&array, &key);
+}
+
+SEC("tc") int refused(struct __sk_buff *skb)
+{
+  return *(volatile int *)(long)skb->data;
+}
+`;
+
+let at: Fixture;
+
+beforeAll(() => {
+  at = makeFixture(source);
+});
+
+afterAll(() => {
+  at.dispose();
+});
+
+function open(): BpfObject {
+  const object = native().openObject(at.objectPath);
+  object.setAutoload('refused', false);
+  return object;
+}
+
+function loaded(): BpfObject {
+  const object = open();
+  object.load();
+  return object;
+}
+
+/** One map of an object that nobody needs any more. */
+function mapOf(name: string): BpfMap {
+  const object = loaded();
+  const map = object.map(name);
+  object.close();
+  return map;
+}
+
+/** Of BPF objects. Handles that earlier tests left to the garbage collector may go meanwhile: compare with "at most". */
+function openDescriptors(): number {
+  const links = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ''; // the descriptor that reads the directory
+    }
+  });
+  return links.filter((link) => link.startsWith('anon_inode:bpf')).length;
+}
+
+describe('an object', () => {
+  it('tells what is wrong with a file that is no object', () => {
+    const truncated = join(at.folder, 'truncated.o');
+    writeFileSync(truncated, readFileSync(at.objectPath).subarray(0, 900));
+    const error = failure(() => native().openObject(truncated));
+    expect(error.operation).toBe(`bpf_object_open(${truncated})`);
+    expect(error.code).toBe('ELOAD');
+    expect(error.errno).toBeGreaterThan(0);
+    expect(error.message).toMatch(/ELF/i);
+    expect(failure(() => native().openObject('/nowhere')).code).toBe('ENOENT');
+  });
+
+  it('shows the end of the log when the verifier refuses a program', () => {
+    const object = native().openObject(at.objectPath);
+    const error = failure(() => {
+      object.load();
+    });
+    expect(error).toMatchObject({ code: 'EACCES', errno: 13, operation: 'bpf_prog_load(refused)' });
+    expect(error.verifierLog).toMatch(/invalid access to packet/);
+    expect(error.verifierLog?.split('\n').length).toBeLessThanOrEqual(20);
+    expect(failure(() => object.map('hash')).code).toBe('EINVAL');
+    object.close();
+  });
+
+  it('takes initial values of read-only variables, of exactly their size', () => {
+    const object = open();
+    expect(failure(() => object.setVariable('nameless', u32(1))).code).toBe('ENOENT');
+    expect(failure(() => object.setVariable('verdict', u64(1))).code).toBe('EINVAL');
+    object.setVariable('verdict', u32(0xffffffff));
+    object.setVariable('stamp', Buffer.from([1, 2, 3]));
+    object.load();
+    expect(failure(() => object.setVariable('verdict', u32(1))).code).toBe('EBUSY');
+    const program = object.program('stamps');
+    const { verdict, data } = program.run({ data: Buffer.alloc(60) });
+    expect(verdict).toBe(-1);
+    expect(data).toHaveLength(60);
+    expect([...data.subarray(14, 17)]).toEqual([1, 2, 3]);
+    program.close();
+    object.close();
+  });
+
+  it('lists its programs and hands out handles that outlive it', () => {
+    const before = openDescriptors();
+    const object = loaded();
+    expect(object.programNames()).toEqual(['stamps', 'other_maps', 'refused']);
+    expect(failure(() => object.program('refused')).code).toBe('EINVAL');
+    const map = object.map('hash');
+    const program = object.program('stamps');
+    object.close();
+    object.close();
+    expect(failure(() => object.map('hash')).code).toBe('EBADF');
+    map.update(u32(0), u64(5));
+    expect(program.run({ data: Buffer.alloc(60) }).verdict).toBe(5);
+    expect(program.info().name).toBe('stamps');
+    expect(program.info().tag).toMatch(/^[0-9a-f]{16}$/);
+    map.close();
+    program.close();
+    expect(openDescriptors()).toBeLessThanOrEqual(before);
+  });
+
+  it('shares a pinned map with the next object', () => {
+    const path = join(at.bpffs, 'hash');
+    const first = loaded();
+    first.map('hash').pin(path);
+    first.map('hash').update(u32(0), u64(9));
+    first.program('stamps').pin(join(at.bpffs, 'stamps'));
+    first.close();
+    expect(failure(() => mapOf('hash').pin(path)).code).toBe('EEXIST');
+
+    const second = open();
+    expect(failure(() => second.reuseMap('array', native().openPinnedMap(path))).code).toBe('EINVAL');
+    second.reuseMap('hash', native().openPinnedMap(path));
+    second.setMaxEntries('small', 7);
+    second.load();
+    expect(second.program('stamps').run({ data: Buffer.alloc(60) }).verdict).toBe(9);
+    expect(second.map('small').info()).toMatchObject({
+      name: 'small',
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: 7,
+    });
+    expect(native().openPinnedProgram(join(at.bpffs, 'stamps')).info().tag).toBe(
+      second.program('stamps').info().tag,
+    );
+    second.close();
+  });
+
+  it('refuses what is pinned as something else', () => {
+    const path = join(at.bpffs, 'array');
+    mapOf('array').pin(path);
+    expect(failure(() => native().openPinnedProgram(path)).code).toBe('EINVAL');
+    expect(failure(() => native().openPinnedLink(path)).code).toBe('EINVAL');
+    expect(failure(() => native().openPinnedMap(join(at.bpffs, 'nothing'))).code).toBe('ENOENT');
+  });
+});
+
+describe('a map', () => {
+  it('is read and written one entry at a time', () => {
+    const map = mapOf('hash');
+    expect(map.lookup(u32(1))).toBeUndefined();
+    map.update(u32(1), u64(10));
+    expect(map.lookup(u32(1))).toEqual(u64(10));
+    expect(map.delete(u32(1))).toBe(true);
+    expect(map.delete(u32(1))).toBe(false);
+    expect(failure(() => map.lookup(u64(1)))).toMatchObject({
+      code: 'EINVAL',
+      operation: 'bpf_map_lookup(hash)',
+    });
+    expect(failure(() => map.update(u32(1), u32(1))).code).toBe('EINVAL');
+    map.close();
+    map.close();
+    expect(failure(() => map.lookup(u32(1))).code).toBe('EBADF');
+  });
+
+  it('is written, read and emptied in batches', () => {
+    const map = mapOf('hash');
+    const keys = u32(...range(10000));
+    expect(map.updateBatch(keys, u64(...range(10000)), 10000)).toBe(10000);
+    const all = map.entries();
+    expect(all.count).toBe(10000);
+    const pairs = range(all.count).map((i) => [all.keys.readUInt32LE(i * 4), all.values.readUInt32LE(i * 8)]);
+    expect(pairs.sort(([a = 0], [b = 0]) => a - b)).toEqual(range(10000).map((i) => [i, i]));
+    map.delete(u32(0));
+    map.delete(u32(7777));
+    map.delete(u32(9999));
+    expect(map.deleteBatch(keys, 10000)).toBe(9997);
+    expect(map.entries().count).toBe(0);
+    expect(failure(() => map.updateBatch(keys, u64(1), 10000)).code).toBe('EINVAL');
+    map.close();
+  });
+
+  it('says how far a failed batch came', () => {
+    const map = mapOf('small');
+    const error = failure(() => map.updateBatch(u32(...range(6)), u64(...range(6)), 6));
+    expect(error).toMatchObject({ code: 'E2BIG', operation: 'bpf_map_update_batch(small)', done: 4 });
+    expect(map.entries().count).toBe(4);
+    map.close();
+  });
+
+  it('holds a value for each possible CPU', () => {
+    const map = mapOf('per_cpu');
+    const stride = 8 * native().possibleCpus();
+    expect(map.lookup(u32(0))).toHaveLength(stride);
+    map.update(u32(1), u64(...range(native().possibleCpus())));
+    expect(map.lookup(u32(1))).toEqual(u64(...range(native().possibleCpus())));
+    expect(map.entries()).toMatchObject({ count: 2, keys: u32(0, 1) });
+    map.close();
+  });
+
+  it('knows a handle of another class', () => {
+    const object = open();
+    expect(failure(() => object.reuseMap('hash', object as unknown as BpfMap)).code).toBe('EINVAL');
+    expect(failure(() => native().ringBuffer({} as BpfMap, () => undefined)).code).toBe('EINVAL');
+    object.close();
+  });
+});
+
+describe('a test run', () => {
+  it('has the kernel verify the checksum afterwards, where it can', () => {
+    const outcome = (stamp: number[]): number | string => {
+      const object = open();
+      object.setVariable('stamp', Buffer.from(stamp));
+      object.load();
+      const program = object.program('stamps');
+      object.close();
+      try {
+        return program.run({ data: Buffer.alloc(60), checksumComplete: true }).verdict;
+      } catch (error) {
+        return (error as NativeError).code;
+      }
+    };
+    // The program writes its stamp without telling the checksum.
+    expect([
+      [0, 'EBADMSG'],
+      ['EINVAL', 'EINVAL'],
+    ]).toContainEqual([outcome([0, 0, 0]), outcome([1, 0, 0])]);
+  });
+
+  it('carries mark and segments', () => {
+    const object = loaded();
+    const program = object.program('stamps');
+    const marks: number[] = [];
+    const ring = native().ringBuffer(object.map('ring'), (record) => marks.push(record.readUInt32LE(0)));
+    program.run({ data: Buffer.alloc(1500), mark: 77, gsoSize: 500, gsoSegments: 3, repeat: 2 });
+    expect(ring.consume()).toBe(2);
+    expect(marks).toEqual([77, 77]);
+    expect(failure(() => program.run({ data: Buffer.alloc(3) }))).toMatchObject({
+      code: 'EINVAL',
+      operation: 'bpf_prog_test_run(stamps)',
+    });
+    ring.close();
+    program.close();
+    expect(failure(() => program.run({ data: Buffer.alloc(60) })).code).toBe('EBADF');
+    object.close();
+  });
+});
+
+describe('a link', () => {
+  const name = `serval-link-${process.pid}`;
+  const netns = `/run/netns/${name}`;
+
+  beforeAll(() => {
+    execFileSync('ip', ['netns', 'add', name]);
+  });
+
+  afterAll(() => {
+    execFileSync('ip', ['netns', 'delete', name]);
+  });
+
+  it('is pinned, found again, given another program and detached', async () => {
+    const object = loaded();
+    const [first, second] = [object.program('other_maps'), object.program('stamps')];
+    const path = join(at.bpffs, 'link');
+    const made = await native().attachTcx(netns, 1, 'ingress', first);
+    made.pin(path);
+    made.close();
+    made.close();
+    expect(failure(() => made.info()).code).toBe('EBADF');
+
+    const link = native().openPinnedLink(path);
+    expect(link.info()).toMatchObject({ programId: first.info().id, ifindex: 1 });
+    link.update(second);
+    expect(link.info().programId).toBe(second.info().id);
+    expect(await native().attachedPrograms(netns, 1, 'ingress')).toMatchObject([
+      { kind: 'tcx', ...second.info() },
+    ]);
+    expect(
+      failure(() => {
+        link.update(link as unknown as BpfProgram);
+      }).code,
+    ).toBe('EINVAL');
+    link.detach();
+    expect(await native().attachedPrograms(netns, 1, 'ingress')).toEqual([]);
+    expect(link.info().ifindex).toBe(0);
+    link.close();
+    object.close();
+  });
+});
+
+describe('a ring buffer', () => {
+  it('wakes the event loop and delivers every record in order', async () => {
+    const object = loaded();
+    const program = object.program('stamps');
+    const marks: number[] = [];
+    const ring = native().ringBuffer(object.map('ring'), (record) => marks.push(record.readUInt32LE(0)));
+    for (const mark of range(1000)) program.run({ data: Buffer.alloc(60), mark });
+    for (let i = 0; marks.length < 1000 && i < 100; i++) await sleep(10);
+    expect(marks).toEqual(range(1000));
+    ring.close();
+    ring.close();
+    expect(failure(() => ring.consume()).code).toBe('EBADF');
+    object.close();
+  });
+
+  it('bears a callback that throws, reads again or closes it', () => {
+    const object = loaded();
+    const program = object.program('stamps');
+    const marks: number[] = [];
+    const ring = native().ringBuffer(object.map('ring'), (record) => {
+      const mark = record.readUInt32LE(0);
+      marks.push(mark);
+      expect(ring.consume()).toBe(0);
+      if (mark === 1) throw new Error('one');
+      if (mark === 4) ring.close();
+    });
+    for (const mark of range(4)) program.run({ data: Buffer.alloc(60), mark });
+    expect(() => ring.consume()).toThrow('one');
+    expect(marks).toEqual([0, 1, 2, 3]);
+    for (const mark of [4, 5]) program.run({ data: Buffer.alloc(60), mark });
+    ring.consume();
+    expect(marks).toEqual([0, 1, 2, 3, 4]);
+    object.close();
+  });
+
+  it('never keeps a process or a worker alive, and goes with it', async () => {
+    const script = `
+      const native = require(${JSON.stringify(addonPath)});
+      const object = native.openObject(${JSON.stringify(at.objectPath)});
+      object.setAutoload('refused', false);
+      object.load();
+      native.ringBuffer(object.map('ring'), () => {});`;
+    execFileSync(process.execPath, ['-e', script], { timeout: 10_000 });
+    const before = openDescriptors();
+    const [ended] = (await once(new Worker(script, { eval: true }), 'exit')) as [number];
+    expect(ended).toBe(0);
+    const stuck = new Worker(
+      `${script}; setInterval(() => {}, 1000); require('worker_threads').parentPort.postMessage(1)`,
+      {
+        eval: true,
+      },
+    );
+    await once(stuck, 'message');
+    await stuck.terminate();
+    expect(openDescriptors()).toBeLessThanOrEqual(before);
+  });
+});
+
+describe('the machine', () => {
+  it('tells its abilities and its bpf file systems', () => {
+    expect(native().probe()).toMatchObject({ ringBuffer: true, batch: true });
+    expect(native().isBpffs(at.bpffs)).toBe(true);
+    expect(native().isBpffs(at.folder)).toBe(false);
+    expect(failure(() => native().isBpffs('/nowhere')).code).toBe('ENOENT');
+    expect(
+      failure(() => {
+        native().unmountBpffs(at.folder);
+      }).code,
+    ).toBe('EINVAL');
+  });
+});

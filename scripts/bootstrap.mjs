@@ -1,0 +1,188 @@
+/**
+ * Install and build what is missing, and nothing else: Debian packages, npm packages, BPF objects, the native addon,
+ * TypeScript; for the demo and the tests also CRIU and the guest kernel. Idempotent; says what it does; runs on any
+ * Node from 18 on, because it is what brings the right one.
+ *
+ * usage: bootstrap.mjs [--for build|demo|test|bench] [--quiet] [--help]
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+
+const root = new URL('..', import.meta.url).pathname;
+const at = (...parts) => join(root, ...parts);
+
+/** Debian packages by the command or file that tells whether they are there. */
+const debian = {
+  build: {
+    'clang-14': ['/usr/bin/clang-14'],
+    'libbpf-dev': ['/usr/include/bpf/libbpf.h'],
+    bpftool: ['/usr/sbin/bpftool'],
+    'pkg-config': ['/usr/bin/pkg-config'],
+    make: ['/usr/bin/make'],
+    'g++': ['/usr/bin/g++'],
+    python3: ['/usr/bin/python3'],
+    'linux-libc-dev': ['/usr/include/linux/bpf.h'],
+    'libnode-dev': ['/usr/include/node/node_api.h'],
+    iproute2: ['/usr/sbin/ip', '/sbin/ip'],
+    'util-linux': ['/usr/bin/nsenter'],
+    procps: ['/usr/sbin/sysctl', '/sbin/sysctl'],
+  },
+  demo: {
+    'redis-server': ['/usr/bin/redis-server'],
+    tcpdump: ['/usr/bin/tcpdump', '/usr/sbin/tcpdump'],
+    'iputils-ping': ['/usr/bin/ping', '/bin/ping'],
+    nftables: ['/usr/sbin/nft'],
+  },
+  bench: { iperf3: ['/usr/bin/iperf3'], nftables: ['/usr/sbin/nft'] },
+  test: {
+    'redis-tools': ['/usr/bin/redis-cli'],
+    iperf3: ['/usr/bin/iperf3'],
+    'qemu-system-x86': ['/usr/bin/qemu-system-x86_64'],
+    'busybox-static': ['/bin/busybox', '/usr/bin/busybox'],
+    cpio: ['/usr/bin/cpio', '/bin/cpio'],
+    e2fsprogs: ['/usr/sbin/mke2fs', '/sbin/mke2fs'],
+    kmod: ['/usr/sbin/modprobe', '/sbin/modprobe'],
+  },
+};
+/** What each purpose takes in beside itself. */
+const includes = { build: ['build'], demo: ['build', 'demo'], bench: ['build', 'demo', 'bench'], test: ['build', 'demo', 'bench', 'test'] };
+
+class Unable extends Error {}
+
+const quiet = process.argv.includes('--quiet');
+const say = (line) => quiet || console.log(`bootstrap: ${line}`);
+
+function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20, ...options });
+  if (result.error) throw new Unable(`${command} can not be started (${result.error.message}). Install it and run this again.`);
+  if (result.status !== 0) {
+    const tail = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').slice(-25).join('\n');
+    throw new Unable(`\`${command} ${args.join(' ')}\` failed with status ${result.status ?? result.signal}:\n${tail}`);
+  }
+  return result.stdout;
+}
+
+/** Newest modification time below these files and folders, ms; files that a build makes don't count. */
+function newest(...paths) {
+  let latest = 0;
+  for (const path of paths) {
+    const found = statSync(path);
+    if (!found.isDirectory()) latest = Math.max(latest, found.mtimeMs);
+    else
+      for (const name of readdirSync(path))
+        if (!['build', 'dist', 'node_modules'].includes(name)) latest = Math.max(latest, newest(join(path, name)));
+  }
+  return latest;
+}
+
+const isOlder = (target, ...sources) => !existsSync(target) || statSync(target).mtimeMs < newest(...sources);
+
+function checkMachine() {
+  if (process.platform !== 'linux') throw new Unable(`This is ${process.platform}; the data plane is Linux. Use a Linux machine.`);
+  if (process.getuid() !== 0) throw new Unable('Not root. Run it as root: the data plane, the network namespaces and CRIU need it.');
+  if (!existsSync('/sys/kernel/btf/vmlinux'))
+    throw new Unable('The kernel shows no type information (/sys/kernel/btf/vmlinux). Use a kernel with CONFIG_DEBUG_INFO_BTF, as Debian has since 5.10.');
+  const [major, minor] = readFileSync('/proc/sys/kernel/osrelease', 'utf8').split('.').map((part) => parseInt(part, 10));
+  if (major < 5 || (major === 5 && minor < 15)) throw new Unable(`The kernel is ${major}.${minor}; 5.15 or later is needed. Upgrade it.`);
+}
+
+function installDebian(purposes) {
+  const missing = purposes
+    .flatMap((purpose) => Object.entries(debian[purpose]))
+    .filter(([, files]) => !files.some((file) => existsSync(file)))
+    .map(([name]) => name);
+  if (missing.length === 0) return;
+  if (!existsSync('/usr/bin/apt-get')) throw new Unable(`Missing: ${missing.join(', ')}, and there is no apt-get. Install them by hand.`);
+  say(`Debian packages: ${missing.join(' ')}`);
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  run('apt-get', ['update', '-qq'], { env: environment });
+  // A server's package would start it: the policy script says no while we install.
+  const policy = '/usr/sbin/policy-rc.d';
+  const guarded = !existsSync(policy);
+  if (guarded) execFileSync('sh', ['-c', `printf '#!/bin/sh\\nexit 101\\n' > ${policy} && chmod 755 ${policy}`]);
+  try {
+    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env: environment });
+  } finally {
+    if (guarded) execFileSync('rm', ['-f', policy]);
+  }
+}
+
+function installNpm() {
+  const stamp = at('node_modules', '.package-lock.json');
+  if (!isOlder(stamp, at('package-lock.json'))) return;
+  try {
+    accessSync(root, constants.W_OK);
+  } catch {
+    throw new Unable(`${root} can not be written. Give this user the folder, or clone it elsewhere.`);
+  }
+  say('npm packages (Node 24 among them)');
+  // --ignore-scripts would leave out the Node binary; allowScripts in package.json names the ones that may run.
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  run('touch', [stamp]);
+}
+
+function buildObjects() {
+  mkdirSync(at('node-agent/build'), { recursive: true });
+  const machine = run('gcc', ['-dumpmachine']).trim();
+  for (const source of readdirSync(at('node-agent/bpf')).filter((name) => name.endsWith('.bpf.c'))) {
+    const object = at('node-agent/build', source.replace(/\.bpf\.c$/, '.bpf.o'));
+    if (!isOlder(object, at('node-agent/bpf'))) continue;
+    say(`BPF object ${relative(root, object)}`);
+    run('clang-14', [
+      ...['-O2', '-g', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter', '-fno-strict-aliasing'],
+      ...['-target', 'bpf', '-mcpu=v3', `-I/usr/include/${machine}`],
+      ...['-fdebug-compilation-dir=.', '-c', `node-agent/bpf/${source}`, '-o', object],
+    ]);
+  }
+}
+
+function buildAddon() {
+  const addon = at('node-agent/native/build/Release/serval.node');
+  if (!isOlder(addon, at('node-agent/native'), at('node-agent/bpf/serval_abi.h'), at('node-agent/bpf/lib/hash.h'))) return;
+  say('native addon');
+  run(at('node_modules/.bin/node'), [at('node_modules/node-gyp/bin/node-gyp.js'), 'configure', 'build', '--nodedir=/usr', '--silent', '-j', 'max'], {
+    cwd: at('node-agent/native'),
+  });
+}
+
+function buildTypeScript() {
+  run(at('node_modules/.bin/node'), [at('node_modules/typescript/bin/tsc'), '--build', root]);
+}
+
+function installCriu() {
+  const output = run('sh', [at('scripts/install-criu.sh')]).trim();
+  if (output !== '') say(output.split('\n').at(-1));
+}
+
+const help = `usage: node scripts/bootstrap.mjs [--for build|demo|test|bench] [--quiet]
+
+Installs what is missing for the purpose (default: test) and builds the project. Needs root and Debian's apt-get.
+Exit codes: 0 ready, 1 it says what is missing and what to do, 2 wrong usage.`;
+
+function main() {
+  if (process.argv.includes('--help')) return console.log(help);
+  const flag = process.argv.indexOf('--for');
+  const purpose = flag < 0 ? 'test' : process.argv[flag + 1];
+  const purposes = includes[purpose];
+  if (purposes === undefined) {
+    console.error(help);
+    process.exit(2);
+  }
+  checkMachine();
+  installDebian(purposes);
+  installNpm();
+  buildObjects();
+  buildAddon();
+  buildTypeScript();
+  if (purposes.includes('demo')) installCriu();
+  say(`ready for ${purpose}`);
+}
+
+try {
+  main();
+} catch (error) {
+  if (!(error instanceof Unable)) throw error;
+  console.error(`bootstrap: ${error.message}`);
+  process.exit(1);
+}
