@@ -25,6 +25,8 @@ export interface Migration {
   replayed: number;
 }
 
+const nothing: MovePlan = { target: [], peers: new Map(), source: [], unreachable: [] };
+
 /** Time that packets under way get to arrive, and their acknowledgements to return, after the peers hold: a few RTTs. */
 const settleMs = 2;
 
@@ -184,8 +186,9 @@ async function holdAndFreeze(parties: Parties, plan: MovePlan, watch: Stopwatch)
     // A frozen process's kernel is awake: the hold must stand before the dump reads the sockets.
     await atSource.holdPod(parties.nameOf(source.pod), true);
     const known = new Set(plan.source.map((rule) => JSON.stringify(rule.identity)));
-    const sockets = await listFlows(source.pod.netns);
-    const late = await parties.plan(sockets.filter(({ tuple }) => !known.has(JSON.stringify(tuple))));
+    const sockets = (await listFlows(source.pod.netns)).filter(({ tuple }) => !known.has(JSON.stringify(tuple)));
+    const late: MovePlan = sockets.length === 0 ? nothing : await parties.plan(sockets);
+    if (late === nothing) return late;
     await world.datapathOf(target.pod).apply(parties.nameOf(target.pod), late.target);
     await parties.eachPeer(late, (datapath, pod, rules) => datapath.apply(pod, rules));
     return late;

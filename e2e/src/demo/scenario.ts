@@ -112,6 +112,7 @@ async function runMigrations(
     const checks = await progress.run('ask every connection', () => Promise.all(loads.map((load) => load.check(answerMs))));
     const windows = await Promise.all(loads.map((load) => load.endWindow()));
     const sum = total(checks, windows);
+    if (process.env['SERVAL_DEMO_DEBUG']) console.error(JSON.stringify(windows, null, 1));
     for (const line of renderTimeline(migration.phases)) progress.note(line);
     progress.note(describeGap(migration, windows));
     migrations.push(migration);

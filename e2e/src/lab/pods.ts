@@ -62,6 +62,8 @@ export interface PodProcess {
 /** A pod: network, PID and mount namespace of its own, held by a pause process that is PID 1 in there. */
 export class Pod extends NetworkNode {
   readonly interface = 'eth0';
+  /** by child: the command lines of what becomes the program in the end */
+  readonly #wrappers = new WeakMap<ChildProcess, ReadonlySet<string>>();
 
   constructor(
     readonly host: Host,
@@ -96,11 +98,10 @@ export class Pod extends NetworkNode {
       command,
       ...args,
     ];
-    const child = spawn(
-      tool('nsenter'),
-      [...enterArguments(this.netns, this.pausePid), '--', ...words],
-      rest,
-    );
+    const enter = [tool('nsenter'), ...enterArguments(this.netns, this.pausePid), '--', ...words];
+    const child = spawn(tool('nsenter'), enter.slice(1), rest);
+    const wrappers = words.slice(0, -1 - args.length).map((_, index) => words.slice(index));
+    this.#wrappers.set(child, new Set([enter, ...wrappers].map(commandLine)));
     const killNsenter = child.kill.bind(child);
     child.kill = (signal) => {
       const inner = hasEnded(child) ? undefined : childOf(child.pid ?? 0);
@@ -110,15 +111,18 @@ export class Pod extends NetworkNode {
   }
 
   /**
-   * The pids of the program that `spawn` started.
+   * The pids of the program that `spawn` started, as soon as it runs.
    * @throws ServalError ERR_NOT_FOUND when it has ended
    */
   async processOf(child: ChildProcess): Promise<PodProcess> {
     const deadline = performance.now() + patience;
     while (!hasEnded(child) && performance.now() < deadline) {
       const pid = childOf(child.pid ?? 0);
-      if (pid !== undefined) return { pid, podPid: podPidOf(pid) };
-      await delay(2); // nsenter is about to fork
+      const line = pid === undefined ? '' : commandLineOf(pid);
+      if (pid !== undefined && line !== '' && this.#wrappers.get(child)?.has(line) !== true) {
+        return { pid, podPid: podPidOf(pid) };
+      }
+      await delay(2);
     }
     throw new ServalError('ERR_NOT_FOUND', {
       subject: `process in pod ${this.name}`,
@@ -130,6 +134,19 @@ export class Pod extends NetworkNode {
   /** Ends the pod's processes (their last packets still leave), then takes its network away. May be repeated. */
   async remove(): Promise<void> {
     await this.removeFromLab();
+  }
+}
+
+/** As in /proc/PID/cmdline. */
+function commandLine(words: readonly string[]): string {
+  return words.map((word) => `${word}\0`).join('');
+}
+
+function commandLineOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // it ended
   }
 }
 
@@ -155,11 +172,16 @@ export async function connectPod(host: Host, pod: PodState, addresses: PodAddres
   await ipBatch(lines, host.netns);
 }
 
-/** Gives a connected pod its addresses and starts its pause process; returns that. */
+/**
+ * Gives a connected pod its addresses and starts its pause process; returns that.
+ * @param ordinal how many pods the lab had before. Each begins its PIDs elsewhere, so that a process restored in
+ *   another pod finds its PID free, and not taken by the tools that restore it
+ */
 export async function startPod(
   plan: HostPlan,
   netns: string,
   addresses: PodAddresses,
+  ordinal: number,
 ): Promise<ProcessIdentity> {
   const lines = [
     'link set lo up',
@@ -168,7 +190,8 @@ export async function startPod(
     'link set eth0 up',
     ...defaultRoutes('eth0', plan.gateway4, plan.gateway6),
   ];
-  const pid = await startPause(netns, quietScript(), lines);
+  const lastPid = 1000 + 200 * (ordinal % 100); // PIDs go up to 32767 at least
+  const pid = await startPause(netns, lastPid, lines);
   const pause = identify(pid);
   if (pause !== undefined) return pause;
   throw new ServalError('ERR_KERNEL', {
@@ -184,11 +207,11 @@ export async function startPod(
  * PID 1 inherits. Mounts are slaves of the machine's: its unmounts reach the pod (or the pod would keep other pods'
  * namespaces alive), the pod's /proc reaches nobody. Output ends when pause has replaced the shell.
  */
-async function startPause(netns: string, sysctls: string, lines: readonly string[]): Promise<number> {
+async function startPause(netns: string, lastPid: number, lines: readonly string[]): Promise<number> {
   const pause = `exec ${tool('env')} -i --ignore-signal=CHLD ${tool('sleep')} infinity </dev/null >/dev/null 2>&1`;
   const script = [
-    sysctls,
-    `( ${tool('mount')} -t proc proc /proc; ${closeDescriptors}; echo mounted; ${pause} ) &`,
+    quietScript(),
+    `( ${tool('mount')} -t proc proc /proc; echo ${lastPid} >/proc/sys/kernel/ns_last_pid; ${closeDescriptors}; echo mounted; ${pause} ) &`,
     'echo "pid $!"',
     batchScript(lines),
   ].join('\n');

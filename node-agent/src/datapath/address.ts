@@ -6,6 +6,8 @@ import { ServalError } from '@serval/api';
 export type AddressWords = readonly [number, number, number, number];
 
 const mappedPrefix = Buffer.from('00000000000000000000ffff', 'hex');
+/** Third word of a mapped address. */
+const mappedWord = 0xffff0000;
 
 /** Text to 16 bytes. @throws ServalError ERR_BAD_INPUT */
 export function addressBytes(text: string): Buffer {
@@ -73,4 +75,8 @@ export function canonicalAddress(text: string): string {
 
 export function addressWords(bytes: Buffer): AddressWords {
   return [bytes.readUInt32LE(0), bytes.readUInt32LE(4), bytes.readUInt32LE(8), bytes.readUInt32LE(12)];
+}
+
+export function isMappedWords(words: AddressWords): boolean {
+  return words[2] === mappedWord && words[0] === 0 && words[1] === 0;
 }

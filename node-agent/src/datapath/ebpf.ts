@@ -14,8 +14,8 @@ import { KeptStore } from './kept.js';
 import { PairTable } from './pair-table.js';
 import { closeMaps, encodeConfig, openMaps, type SharedMaps } from './pins.js';
 import { dropReasons, noDrops } from './reasons.js';
-import { AddressReader, encodeKeys, encodeSlots, readyRule, stateNumber, type ReadyRule, type SlotPlan } from './rules.js';
-import { flowStatuses, selectSlots, slotsOfPod } from './slots.js';
+import { AddressReader, encodeKeys, encodeSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
+import { countFlows, countHops, everyStart, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
 import type {
   Datapath,
   DropCount,
@@ -141,7 +141,7 @@ export class EbpfDatapath implements Datapath {
       const pod = this.known.get(name);
       if (pod === undefined) return;
       if (pod.attached) {
-        this.removeSlots(slotsOfPod(this.table, pod.attached.id));
+        this.removeSlots(selectSlots(this.table, pod.attached.id, {}));
         await this.detach(pod);
       }
       this.known.delete(name);
@@ -157,7 +157,7 @@ export class EbpfDatapath implements Datapath {
           interface: pod.interface,
           attached: pod.attached !== undefined,
           held: pod.held,
-          flows: new Set(this.statuses(pod).map((flow) => flow.flowId)).size,
+          flows: pod.attached ? countFlows(selectSlots(this.table, pod.attached.id, {})) : 0,
         })),
       ),
     );
@@ -184,7 +184,7 @@ export class EbpfDatapath implements Datapath {
       // Back on the wire as itself: nothing is left to translate.
       if (state === 'active') {
         const plain = slots.filter((_, i) => ready[i]?.plain);
-        await this.detachUnused(pod, () => this.removeSlots(plain));
+        await this.detachUnused(pod, () => this.removeSlots(readSlots(this.table, plain)));
       }
     });
   }
@@ -194,8 +194,8 @@ export class EbpfDatapath implements Datapath {
       const pod = this.pod(name);
       if (!pod.attached) return 0;
       const selected = selectSlots(this.table, pod.attached.id, selector);
-      await this.detachUnused(pod, () => this.removeSlots(selected.slots));
-      return selected.rules;
+      await this.detachUnused(pod, () => this.removeSlots(selected));
+      return countHops(selected);
     });
   }
 
@@ -294,7 +294,7 @@ export class EbpfDatapath implements Datapath {
       const record = salPod.read(values, i * salPod.size);
       if (record.flags & salPodFlag.USED) await this.adoptPod(keys.readUInt32LE(i * 4), record);
     }
-    this.pairs.adopt(this.table.read(this.table.published()));
+    this.pairs.adopt(readSlots(this.table, this.table.published()));
     for (const pod of this.known.values()) await this.detachUnused(pod, () => undefined);
   }
 
@@ -317,48 +317,37 @@ export class EbpfDatapath implements Datapath {
       return;
     }
     // The pod ended while no agent was there to see it.
-    this.table.remove(slotsOfPod(this.table, id));
+    this.table.remove(selectSlots(this.table, id, {}).numbers);
     await detachPod(this.context, target(pod));
     this.clearPod(id);
   }
 
   private publish(id: number, ready: readonly ReadyRule[]): void {
-    const existing = this.table.find(encodeKeys(id, ready, 'egress'));
-    const inbound: SlotPlan[] = ready
-      .filter((rule) => !rule.plain)
-      .map((rule) => ({ ready: rule, direction: 'ingress', state: salState.ACTIVE }));
+    const egressNow = this.table.find(encodeKeys(id, ready, 'egress'));
+    const inbound = ready.filter((rule) => !rule.plain);
     // A pending hop leaves alone where outbound packets go now; a flow that is itself again needs no outbound rule.
-    const outbound: SlotPlan[] = ready
-      .filter(({ rule, plain }, i) => (rule.state !== 'pending' || existing[i] === 0) && !(plain && rule.state !== 'held'))
-      .map((rule) => ({ ready: rule, direction: 'egress', state: stateNumber[rule.rule.state] }));
-    const itselfAgain = existing.filter((slot, i) => slot !== 0 && ready[i]?.plain && ready[i].rule.state === 'active');
-    const slots = encodeSlots(id, [...inbound, ...outbound]);
-    const replaced = this.replacedSlots(id, inbound, outbound);
-    this.pairs.add(slots);
+    const goesOut = ({ rule, plain }: ReadyRule, i: number): boolean =>
+      (rule.state !== 'pending' || egressNow[i] === 0) && !(plain && rule.state !== 'held');
+    const itselfAgain = egressNow.filter((slot, i) => slot !== 0 && ready[i]?.plain && ready[i].rule.state === 'active');
+    const slots = encodeSlots(id, inbound, ready.filter(goesOut));
+    const ingressNow = this.table.find(encodeKeys(id, inbound, 'ingress'));
+    // What replaces a slot has its key, and so its pair: that one is counted already.
+    const replaces = [...ingressNow, ...egressNow.filter((_, i) => goesOut(ready[i] as ReadyRule, i))];
+    const fresh = everyStart(slots).filter((_, i) => replaces[i] === 0);
+    this.pairs.add(slots, fresh);
     try {
-      this.table.insert(slots);
+      this.table.insert(Buffer.from(slots.buffer));
     } catch (error) {
-      this.pairs.remove(slots);
+      this.pairs.remove(slots, fresh);
       throw error;
     }
-    this.pairs.remove(replaced);
-    this.removeSlots(itselfAgain);
+    this.removeSlots(readSlots(this.table, itselfAgain));
   }
 
-  /** The slots that an insertion is about to replace, as they are now: their pairs are counted once too often after. */
-  private replacedSlots(id: number, inbound: readonly SlotPlan[], outbound: readonly SlotPlan[]): Buffer {
-    const keys = Buffer.concat([
-      encodeKeys(id, inbound.map((plan) => plan.ready), 'ingress'),
-      encodeKeys(id, outbound.map((plan) => plan.ready), 'egress'),
-    ]);
-    return this.table.read(this.table.find(keys).filter((slot) => slot !== 0));
-  }
-
-  private removeSlots(slots: Uint32Array): void {
-    if (slots.length === 0) return;
-    const bytes = this.table.read(slots);
-    this.table.remove(slots);
-    this.pairs.remove(bytes);
+  private removeSlots({ numbers, words, starts }: SlotSelection): void {
+    if (numbers.length === 0) return;
+    this.table.remove(numbers);
+    this.pairs.remove(words, starts);
   }
 
   /** Free until used: attach with the first rule or hold. */
@@ -392,7 +381,7 @@ export class EbpfDatapath implements Datapath {
     try {
       await explained(`pod ${pod.name}`, work);
     } finally {
-      if (pod.attached && !pod.held && slotsOfPod(this.table, pod.attached.id).length === 0) await this.detach(pod);
+      if (pod.attached && !pod.held && !this.pairs.hasPod(pod.attached.id)) await this.detach(pod);
     }
   }
 

@@ -4,20 +4,25 @@
  * of a translated flow slips through in between.
  */
 import type { BpfMap } from '../native.js';
-import { salDirection, salKey, salPair, salSlot } from './abi.generated.js';
+import { salPair } from './abi.generated.js';
+import { slotWord } from './rules.js';
+import { groupSlots, type SlotSelection } from './slots.js';
 
-/** Bytes of struct sal_key that name the pair: pod, direction; both addresses. */
-const addressesAt = salKey.offset.tuple;
-const addressesLength = 32;
+/** Words of a slot that tell its pair: scope (pod, direction, protocol) and both addresses. */
+const pairFrom = slotWord.scope;
+const pairTo = slotWord.match + 8;
 
 export class PairTable {
+  /** by the bytes of struct sal_pair, as text */
   private readonly counts = new Map<string, number>();
+  /** slots of each pod */
+  private readonly pods = new Map<number, number>();
 
   constructor(private readonly map: BpfMap) {}
 
   /** Rebuild from published slots and put the map right (an earlier agent may have been killed between two steps). */
-  adopt(slots: Buffer): void {
-    for (let at = 0; at < slots.length; at += salSlot.size) this.count(pairName(slots, at), 1);
+  adopt({ words, starts }: SlotSelection): void {
+    for (const [name, slots] of byPair(words, starts)) this.count(name, slots);
     const { count, keys } = this.map.entries();
     const stale: Buffer[] = [];
     const seen = new Set<string>();
@@ -31,22 +36,24 @@ export class PairTable {
     this.put([...this.counts.keys()].filter((name) => !seen.has(name)));
   }
 
-  /** Before publishing these slots. */
-  add(slots: Buffer): void {
+  /** Before publishing the slots that begin there; none of them may be published under its key already. */
+  add(words: Uint32Array, starts: ArrayLike<number>): void {
     const fresh: string[] = [];
-    this.eachRun(slots, (name, times) => {
-      if (this.count(name, times) === times) fresh.push(name);
-    });
+    for (const [name, slots] of byPair(words, starts)) if (this.count(name, slots) === slots) fresh.push(name);
     this.put(fresh);
   }
 
-  /** After these slots were taken out. */
-  remove(slots: Buffer): void {
+  /** After the slots that begin there were taken out. */
+  remove(words: Uint32Array, starts: ArrayLike<number>): void {
     const gone: Buffer[] = [];
-    this.eachRun(slots, (name, times) => {
-      if (this.count(name, -times) === 0) gone.push(Buffer.from(name, 'latin1'));
-    });
+    for (const [name, slots] of byPair(words, starts))
+      if (this.count(name, -slots) === 0) gone.push(Buffer.from(name, 'latin1'));
     if (gone.length > 0) this.map.deleteBatch(Buffer.concat(gone), gone.length);
+  }
+
+  /** Whether any slot of this pod is published. */
+  hasPod(podId: number): boolean {
+    return this.pods.has(podId);
   }
 
   private put(names: readonly string[]): void {
@@ -55,40 +62,38 @@ export class PairTable {
     this.map.updateBatch(Buffer.concat(names.map((name) => Buffer.from(name, 'latin1'))), values, names.length);
   }
 
-  /** Count of this pair after the change. */
+  /** Slots of this pair after the change. */
   private count(name: string, change: number): number {
-    const now = (this.counts.get(name) ?? 0) + change;
-    if (now > 0) this.counts.set(name, now);
-    else this.counts.delete(name);
-    return now;
-  }
-
-  /** Most slots of a batch share few pairs, and neighbours share one: look at the text of a pair once a run. */
-  private eachRun(slots: Buffer, visit: (name: string, times: number) => void): void {
-    const totals = new Map<string, number>();
-    let runStart = -1;
-    let name = '';
-    for (let at = 0; at < slots.length; at += salSlot.size) {
-      if (runStart < 0 || !samePair(slots, runStart, at)) {
-        runStart = at;
-        name = pairName(slots, at);
-      }
-      totals.set(name, (totals.get(name) ?? 0) + 1);
-    }
-    for (const [pair, times] of totals) visit(pair, times);
+    changed(this.pods, podOf(name), change);
+    return changed(this.counts, name, change);
   }
 }
 
-function samePair(slots: Buffer, a: number, b: number): boolean {
-  if (slots.readUInt16LE(a) !== slots.readUInt16LE(b) || slots[a + 2] !== slots[b + 2]) return false;
-  return slots.compare(slots, b + addressesAt, b + addressesAt + addressesLength, a + addressesAt, a + addressesAt + addressesLength) === 0;
+/** The count after the change; nothing is kept of a count of 0. */
+function changed<Key>(counts: Map<Key, number>, key: Key, change: number): number {
+  const now = (counts.get(key) ?? 0) + change;
+  if (now > 0) counts.set(key, now);
+  else counts.delete(key);
+  return now;
 }
 
-/** The bytes of struct sal_pair, as text. */
-function pairName(slots: Buffer, at: number): string {
-  const pair = Buffer.alloc(salPair.size);
-  slots.copy(pair, 0, at, at + 2);
-  pair.writeUInt8(slots[at + 2] ?? salDirection.EGRESS, salPair.offset.direction);
-  slots.copy(pair, salPair.offset.local, at + addressesAt, at + addressesAt + addressesLength);
-  return pair.toString('latin1');
+/** How many of these slots each pair has: a pair's text is made once, not for every slot. */
+function byPair(words: Uint32Array, starts: ArrayLike<number>): Map<string, number> {
+  const totals = new Map<string, number>();
+  for (const { first, count } of groupSlots(words, starts, pairFrom, pairTo)) {
+    const name = pairName(words, first);
+    totals.set(name, (totals.get(name) ?? 0) + count);
+  }
+  return totals;
+}
+
+/** The bytes of struct sal_pair, as text: a scope without its protocol, then the addresses. */
+function pairName(words: Uint32Array, start: number): string {
+  const pair = words.slice(start + pairFrom, start + pairTo);
+  pair[0] = (pair[0] as number) & 0x00ffffff;
+  return Buffer.from(pair.buffer).toString('latin1');
+}
+
+function podOf(name: string): number {
+  return name.charCodeAt(0) | (name.charCodeAt(1) << 8);
 }

@@ -1,6 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { must, TestFabric, type TestPod } from '../movers/testing-pods.js';
 import { prepareStack, restoreStack } from './moved-stack.js';
+
+// The machine may be busy; alone each of these takes below one second.
+jest.setTimeout(60_000);
 
 /** Answers every TCP connection and datagram at port 7000 with its own name and the peer that it sees. */
 const server = `

@@ -24,7 +24,8 @@
  *   don't answer, and others learn a wrong neighbour.
  * - **IPv6:** the same; `nodad`, as OLD's new owner is in its right and a failed detection would take the address
  *   away; noprefixroute, as Linux else routes OLD to lo in the main table too, where the rule at 50 finds it;
- *   preferred_lft 0, so that source address selection never gives OLD to a new socket.
+ *   use_oif_addrs_only and preferred_lft 0, so that no new socket is given OLD as its source: RFC 6724 prefers the
+ *   destination's own address (rule 1), so that a connection to OLD's new owner had OLD at both ends.
  */
 import { spawn } from 'node:child_process';
 import { isIPv4, isIPv6 } from 'node:net';
@@ -70,7 +71,7 @@ export function prepareBatch(family: Family, oldAddresses: readonly string[]): s
   const lines = ['link set lo up', `rule add pref ${localPref} lookup local`];
   for (const old of oldAddresses) {
     // Lifetimes make the IPv6 address deprecated: usable by those who name it, chosen by nobody.
-    const flags = family === '-6' ? ' nodad noprefixroute valid_lft forever preferred_lft 0' : '';
+    const flags = family === '-6' ? ' nodad noprefixroute' : '';
     lines.push(`addr replace ${old}/${family === '-6' ? 128 : 32} dev lo${flags}`);
     lines.push(...rulesFor(old).map((rule) => `rule add ${rule}`));
   }
@@ -117,7 +118,7 @@ function ofFamily(family: Family, addresses: readonly string[]): string[] {
 }
 
 /**
- * One process for the sysctl and the batch: /proc/sys/net shows the network namespace of the one who looks.
+ * One process for the sysctls and the batch: /proc/sys/net shows the network namespace of the one who looks.
  * `-force` goes on after a line that failed, so that a second call passes over what is there already.
  */
 function batch(
@@ -126,16 +127,18 @@ function batch(
   lines: readonly string[],
   moved: boolean,
 ): Promise<Outcome> {
-  const [announce, ignore] = moved ? [2, 1] : [0, 0];
-  const sysctls =
-    family === '-4'
-      ? `cd /proc/sys/net/ipv4/conf/all && echo ${announce} >arp_announce && echo ${ignore} >arp_ignore && `
-      : '';
-  return inNetns(
-    netnsPath,
-    ['/bin/sh', '-c', `${sysctls}exec ip ${family} -force -batch -`],
-    `${lines.join('\n')}\n`,
-  );
+  const script = `${sysctlsFor(family, moved)} && exec ip ${family} -force -batch -`;
+  return inNetns(netnsPath, ['/bin/sh', '-c', script], `${lines.join('\n')}\n`);
+}
+
+function sysctlsFor(family: Family, moved: boolean): string {
+  const [announce, ignore, own] = moved ? [2, 1, 1] : [0, 0, 0];
+  if (family === '-4') {
+    return `cd /proc/sys/net/ipv4/conf/all && echo ${announce} >arp_announce && echo ${ignore} >arp_ignore`;
+  }
+  // There is no such setting for all devices at once, and lo must keep its choice.
+  const set = `case $device in lo|all|default) ;; *) echo ${own} >$device/use_oif_addrs_only ;; esac`;
+  return `cd /proc/sys/net/ipv6/conf && for device in *; do ${set}; done`;
 }
 
 /** Errors of lines that found the work done: there already, or gone already. */

@@ -91,6 +91,7 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'start the workload without inherited descriptors',
   ],
   [/in-flight/i, 'let the accept queue drain before the freeze, or give the flow up'],
+  [/Can't connect inet socket back/, 'the target pod has sockets of an earlier restore: start a fresh pod'],
   [
     /Can't bind inet|bind .*Cannot assign/i,
     "put the pod's old address on lo in the target before the restore",

@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { prepareStack } from '../host/moved-stack.js';
 import { isFrozen, isPopulated } from './cgroup.js';
@@ -10,6 +10,9 @@ import { transfer } from './transfer.js';
 const redis = "redis-server --save '' --appendonly no --protected-mode no --jemalloc-bg-thread no";
 const folder = `/dev/shm/serval-criu-test-${process.pid}`;
 
+// The machine may be busy; alone each of these takes below one second.
+jest.setTimeout(60_000);
+
 /** Opens N connections and sends on each of them when asked; says what came back. */
 const clients = `
 import socket, sys
@@ -19,7 +22,7 @@ print("connected")
 for line in sys.stdin:
     command = line.strip()
     if command == "half-close":
-        connections.pop().shutdown(socket.SHUT_WR)
+        half_closed = connections.pop(); half_closed.shutdown(socket.SHUT_WR)
         print("closed")
         continue
     try:
@@ -170,7 +173,9 @@ describe('the criu mover', () => {
     await mover.discard(target);
     await mover.discard(target);
     expect(() => mover.resume(target)).toThrow(/no live process/);
-    await mover.restore(target, `${folder}/source`);
+    // Its sockets still hold their tuples in that pod; the images are good for a fresh one.
+    await expect(mover.restore(target, `${folder}/source`)).rejects.toThrow(/fresh pod/);
+    await mover.restore(await fabric.pod('target2', '10.77.0.10'), `${folder}/source`);
   });
 
   it.each([

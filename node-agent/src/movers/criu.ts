@@ -26,8 +26,10 @@
  *   the target's hold has swallowed at the restore, is sent again 1 s after the restore. So the better order at the
  *   source is: freeze, let the send queues drain for some RTTs (the kernel is awake), then hold, then dump.
  * - **PIDs.** CRIU's own processes take PIDs in the target too, from the lowest: they met those of redis' threads
- *   (clone3: EEXIST). So ns_last_pid is put out of the way first. A zombie keeps its PID too: the target's PID 1 must
- *   reap what a discarded restore has left, or a second restore into the same pod fails.
+ *   (clone3: EEXIST). So ns_last_pid is put out of the way first. A zombie keeps its PID too.
+ * - **One restore for one pod.** The sockets of a discarded restore linger (FIN_WAIT1, their FIN is held) and keep their
+ *   tuples; zombies keep PIDs where PID 1 does not reap: a second attempt wants a fresh target. The images are good
+ *   for as many as it takes.
  * - **Descriptors.** Whatever the workload has open it must have opened inside the pod: /dev/null handed in from
  *   outside is on a mount that CRIU can't find.
  * - **Pre-dump** can't help here: it needs soft-dirty tracking (`criu check --feature mem_dirty_track` says no,
