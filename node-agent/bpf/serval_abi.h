@@ -40,7 +40,7 @@ enum sal_reason {
 	SAL_REASON_HELD_POD = 2, /* to or from a pod that is held as a whole */
 	SAL_REASON_HELD_RING_FULL = 3, /* of a held flow, should have been kept, the ring buffer was full */
 	SAL_REASON_HELD_TOO_LONG = 4, /* of a held flow, should have been kept, longer than SAL_KEEP_MAX */
-	SAL_REASON_HELD_FRAGMENT = 5, /* of a held flow, a fragment: a datagram in pieces can't be replayed */
+	SAL_REASON_HELD_FRAGMENT = 5, /* of a held flow, a fragment or a datagram left to the device to cut: can't be replayed */
 	SAL_REASON_HELD_OVERFLOW = 6, /* kept, then pushed out by a younger datagram (counted in user space) */
 	SAL_REASON_FRAGMENT_UNKNOWN = 7, /* a later fragment whose first was not seen */
 	SAL_REASON_TRUNCATED = 8, /* the transport header is cut off */

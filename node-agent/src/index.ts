@@ -10,4 +10,7 @@ export { CriuMover, type RestoreTarget, type Workload } from './movers/criu.js';
 export { moverReady } from './movers/criu-ready.js';
 export { cgroupRoot, createCgroup, placeInCgroup, removeCgroup } from './movers/cgroup.js';
 export { transfer } from './movers/transfer.js';
-export { native } from './native.js';
+export { native, type BpfProgram } from './native.js';
+/** For the benchmarks, which run the programs one by one. */
+export { loadPrograms } from './datapath/attachment.js';
+export { openMaps } from './datapath/pins.js';

@@ -55,7 +55,7 @@ export async function measureApply(
 ): Promise<ApplyResult> {
   const netns = await workspace.netns('apply');
   await run(['nsenter', `--net=${netns}`, 'ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth1']);
-  const { datapath } = await workspace.datapath({ slots: 1 << 19 });
+  const { datapath } = await workspace.datapath({ slots: 1 << 18 });
   await datapath.addPod({ name: pod, netns, interface: 'eth0' });
   const attach: number[] = [];
   for (let round = 0; round < rounds; round++) {

@@ -225,12 +225,12 @@ async function switchOver(
     for (const plan of plans) await parties.eachPeer(plan, (datapath, pod, rules) => datapath.setState(pod, rules, 'active'));
   });
   return watch.phase('replay', false, async () => {
-    const sent = await Promise.all(
-      plans.map((plan) =>
-        parties.eachPeer(plan, async (datapath, pod) => (await datapath.replay(pod, await datapath.takeKept(pod))).sent),
-      ),
-    );
-    return sent.flat().reduce((sum, count) => sum + count, 0);
+    const replay = async (datapath: Datapath, pod: string): Promise<number> =>
+      (await datapath.replay(pod, await datapath.takeKept(pod))).sent;
+    const byPeers = await Promise.all(plans.map((plan) => parties.eachPeer(plan, replay)));
+    // What the restored sockets have sent into the target's hold: probes, and data that was waiting for the window.
+    const byTarget = await replay(atTarget, name);
+    return byPeers.flat().reduce((sum, count) => sum + count, byTarget);
   });
 }
 

@@ -8,12 +8,14 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "parse.h"
 #include "rewrite.h"
 #include "table.h"
 
 SAL_INLINE void sal_fragment_key(const struct sal_packet *pkt, struct sal_fragment_key *key)
 {
 	key->scope = pkt->key.scope;
+	key->scope.protocol = pkt->fragment_protocol;
 	sal_copy_address(key->local, pkt->key.tuple.local);
 	sal_copy_address(key->remote, pkt->key.tuple.remote);
 	key->id = pkt->fragment_id;
@@ -47,7 +49,8 @@ SAL_INLINE enum sal_reason sal_later_fragment(struct __sk_buff *skb, const struc
 	sal_fragment_key(pkt, &key);
 	decision = bpf_map_lookup_elem(&sal_fragments, &key);
 	if (!decision)
-		return sal_pair_known(&pkt->key) ? SAL_REASON_FRAGMENT_UNKNOWN : SAL_REASON_NONE;
+		return sal_may_have_ports(pkt->protocol) && sal_pair_known(&pkt->key) ? SAL_REASON_FRAGMENT_UNKNOWN :
+											 SAL_REASON_NONE;
 	if (decision->state == SAL_STATE_PENDING)
 		return SAL_REASON_NONE;
 	if (decision->state == SAL_STATE_HELD)
@@ -59,6 +62,8 @@ SAL_INLINE enum sal_reason sal_later_fragment(struct __sk_buff *skb, const struc
 	    !sal_same_address(slot->match.tuple.local, key.local) ||
 	    !sal_same_address(slot->match.tuple.remote, key.remote))
 		return SAL_REASON_FRAGMENT_UNKNOWN;
+	if (pkt->obstacle)
+		return pkt->obstacle;
 	sal_count(slot, skb);
 	return sal_translate_later_fragment(skb, pkt, slot, direction);
 }

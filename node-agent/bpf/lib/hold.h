@@ -16,19 +16,6 @@ SAL_INLINE bool sal_before(__u32 a, __u32 b)
 	return (__s32)(a - b) < 0;
 }
 
-/* How long the packet is from its IP header on, without the padding of short Ethernet frames. */
-SAL_INLINE __u32 sal_length(struct __sk_buff *skb, const struct sal_packet *pkt)
-{
-	__u32 whole = skb->len - pkt->l3;
-	__be16 field = 0;
-	__u32 said;
-
-	if (skb->gso_size || bpf_skb_load_bytes(skb, pkt->l3 + (pkt->version == 4 ? 2 : 4), &field, 2) < 0)
-		return whole;
-	said = bpf_ntohs(field) + (pkt->version == 4 ? 0 : sizeof(struct ipv6hdr));
-	return said < whole && field ? said : whole;
-}
-
 /*
  * Copy `length` bytes from the IP header on into a reserved record. Verifiers of older kernels don't conclude from
  * "not 0" that a number is at least 1; counting from the last byte, out of the compiler's reach, they do.
@@ -82,31 +69,30 @@ SAL_INLINE enum sal_reason sal_emit(struct __sk_buff *skb, const struct sal_pack
 	return SAL_REASON_HELD;
 }
 
-/* What this segment is worth to the replay, 0 for nothing; notes in the slot what is kept. */
-SAL_INLINE __u8 sal_worth_keeping(struct sal_slot *slot, const struct sal_kept_packet *header)
+/* What this segment is worth to the replay, 0 for nothing. */
+SAL_INLINE __u8 sal_worth_keeping(const struct sal_slot *slot, const struct sal_kept_packet *header)
 {
 	__u8 flags = header->tcp_flags;
 	__u32 space = header->payload + !!(flags & 0x02) + !!(flags & 0x01);
 	/* A probe repeats one byte that was acknowledged long ago; a byte that an application wrote is pushed. */
 	bool probe = header->payload == 1 && space == 1 && !(flags & 0x08);
 
-	if (flags & 0x04) {
-		slot->kept |= SAL_KEPT_RESET;
+	if (flags & 0x04)
 		return SAL_KEPT_RESET;
-	}
-	if (space > 0 && !probe) {
-		if ((slot->kept & SAL_KEPT_SEGMENT) && !sal_before(header->seq, slot->kept_seq))
-			return 0;
-		slot->kept_seq = header->seq;
-		slot->kept |= SAL_KEPT_SEGMENT;
-		return SAL_KEPT_SEGMENT;
-	}
+	if (space > 0 && !probe)
+		return (slot->kept & SAL_KEPT_SEGMENT) && !sal_before(header->seq, slot->kept_seq) ? 0 : SAL_KEPT_SEGMENT;
 	/* As new counts too: it may open the window. */
-	if ((slot->kept & SAL_KEPT_ACK) && sal_before(header->ack, slot->kept_ack))
-		return 0;
-	slot->kept_ack = header->ack;
-	slot->kept |= SAL_KEPT_ACK;
-	return SAL_KEPT_ACK;
+	return (slot->kept & SAL_KEPT_ACK) && sal_before(header->ack, slot->kept_ack) ? 0 : SAL_KEPT_ACK;
+}
+
+/* Only once the ring buffer has it: what found no room there is welcome when it is sent again. */
+SAL_INLINE void sal_note_kept(struct sal_slot *slot, const struct sal_kept_packet *header)
+{
+	if (header->kind == SAL_KEPT_SEGMENT)
+		slot->kept_seq = header->seq;
+	else if (header->kind == SAL_KEPT_ACK)
+		slot->kept_ack = header->ack;
+	slot->kept |= header->kind;
 }
 
 /* Fill in what TCP's header says. Returns the offset of the payload from the IP header on, 0 where it is cut off. */
@@ -119,7 +105,7 @@ SAL_INLINE __u32 sal_describe_segment(struct __sk_buff *skb, const struct sal_pa
 	if (bpf_skb_load_bytes(skb, pkt->l4, tcp, sizeof(tcp)) < 0)
 		return 0;
 	at = pkt->l4 - pkt->l3 + (tcp[12] >> 4) * 4;
-	if (at > length)
+	if ((tcp[12] >> 4) * 4 < sizeof(struct tcphdr) || at > length)
 		return 0;
 	header->seq = (__u32)tcp[4] << 24 | (__u32)tcp[5] << 16 | (__u32)tcp[6] << 8 | tcp[7];
 	header->ack = (__u32)tcp[8] << 24 | (__u32)tcp[9] << 16 | (__u32)tcp[10] << 8 | tcp[11];
@@ -140,6 +126,7 @@ SAL_INLINE void sal_kept_header(struct sal_kept_packet *header, const struct sal
 SAL_NOINLINE enum sal_reason sal_hold(struct __sk_buff *skb, const struct sal_packet *pkt, struct sal_slot *slot)
 {
 	struct sal_kept_packet header = {};
+	enum sal_reason reason;
 	__u32 length, payload_at;
 
 	if (!slot || pkt->key.scope.direction == SAL_INGRESS)
@@ -160,9 +147,17 @@ SAL_NOINLINE enum sal_reason sal_hold(struct __sk_buff *skb, const struct sal_pa
 		/* A stream may be cut anywhere: better a part of the first segment than none. */
 		if (length > SAL_KEEP_MAX)
 			length = SAL_KEEP_MAX;
+	} else if (skb->gso_size) {
+		/* Several datagrams in one packet, or one that will be cut into fragments: nobody here could tell. */
+		return SAL_REASON_HELD_FRAGMENT;
+	} else if (length < header.transport + sizeof(struct udphdr)) {
+		return SAL_REASON_TRUNCATED;
 	}
 	header.length = length;
-	return sal_emit(skb, pkt, &header, length);
+	reason = sal_emit(skb, pkt, &header, length);
+	if (reason == SAL_REASON_HELD)
+		sal_note_kept(slot, &header);
+	return reason;
 }
 
 /*

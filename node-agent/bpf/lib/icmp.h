@@ -14,11 +14,6 @@
 
 #define ICMP_HEADER 8
 
-struct sal_quote {
-	struct sal_packet packet; /* of the quoted packet; its key is oriented as the pod's side sees it */
-	__u32 diff; /* what the rewriting changed in the ICMP checksum's sum */
-};
-
 SAL_INLINE bool sal_is_error(__u8 version, __u8 type)
 {
 	/* Unreachable, time exceeded, parameter problem; version 6: types 1 to 4, packet too big among them. Redirects
@@ -31,8 +26,12 @@ SAL_INLINE bool sal_is_neighbour_discovery(__u8 type)
 	return type >= 133 && type <= 137;
 }
 
-/* Read the quoted headers. False: nothing that a rule could know; `obstacle` then says what is missing. */
-SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *pkt, struct sal_packet *quoted, int direction)
+/*
+ * Read the quoted headers, which go as far as `end`. False: nothing that a rule could know; `obstacle` then says what is
+ * missing.
+ */
+SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *pkt, struct sal_packet *quoted,
+				__u32 end, int direction)
 {
 	/* The quoted packet travelled the other way. */
 	int quoted_direction = direction == SAL_EGRESS ? SAL_INGRESS : SAL_EGRESS;
@@ -56,6 +55,8 @@ SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *
 		if (bpf_skb_load_bytes(skb, quoted->l3, &ip, sizeof(ip)) < 0 || ip.version != 6)
 			return false;
 		sal_orient_v6(quoted, &ip, quoted_direction);
+		if (sal_carries_mapped(quoted))
+			return false;
 		quoted->l4 = quoted->l3 + sizeof(ip);
 		if (!sal_walk_extensions(skb, quoted, ip.nexthdr)) {
 			if (quoted->obstacle == SAL_REASON_TRUNCATED)
@@ -67,12 +68,12 @@ SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *
 	quoted->key.scope.direction = direction;
 	quoted->key.scope.protocol = quoted->protocol;
 	if (quoted->fragment == SAL_FRAGMENT_LATER) {
-		quoted->obstacle = SAL_REASON_QUOTE_FRAGMENT;
+		quoted->obstacle = sal_may_have_ports(quoted->protocol) ? SAL_REASON_QUOTE_FRAGMENT : SAL_REASON_NONE;
 		return false;
 	}
 	if (quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP)
 		return false;
-	if (bpf_skb_load_bytes(skb, quoted->l4, ports, sizeof(ports)) < 0) {
+	if (quoted->l4 + sizeof(ports) > end || bpf_skb_load_bytes(skb, quoted->l4, ports, sizeof(ports)) < 0) {
 		quoted->obstacle = SAL_REASON_QUOTE_TRUNCATED;
 		return false;
 	}
@@ -108,15 +109,17 @@ SAL_INLINE long sal_adjust_checksum(struct __sk_buff *skb, __u32 offset, __u32 d
 }
 
 /*
- * Rewrite the quoted packet. Its IPv4 header checksum evens out its addresses; its transport checksum, where the quote
- * reaches that far, evens out addresses and ports: what is left over goes into `diff` for the ICMP checksum.
+ * Rewrite the quoted packet, which goes as far as `end`. Its IPv4 header checksum evens out its addresses; its transport
+ * checksum, where the quote reaches that far, evens out addresses and ports: what is left over goes into `diff` for the
+ * ICMP checksum.
  */
 SAL_INLINE enum sal_reason sal_rewrite_quote(struct __sk_buff *skb, const struct sal_packet *quoted,
-					     const struct sal_slot *slot, int direction, __u32 *diff)
+					     const struct sal_slot *slot, __u32 end, int direction, __u32 *diff)
 {
 	int quoted_direction = direction == SAL_EGRESS ? SAL_INGRESS : SAL_EGRESS;
 	__u32 both = sal_sum_add(slot->address_diff, slot->port_diff);
-	__u32 checksum_at = quoted->l4 + (quoted->protocol == IPPROTO_UDP ? 6 : 16);
+	bool udp = quoted->protocol == IPPROTO_UDP;
+	__u32 checksum_at = quoted->l4 + (udp ? 6 : 16);
 	__be16 ports[2];
 	__u16 field = 0;
 
@@ -129,10 +132,14 @@ SAL_INLINE enum sal_reason sal_rewrite_quote(struct __sk_buff *skb, const struct
 	if (bpf_skb_store_bytes(skb, quoted->l4, ports, sizeof(ports), 0) < 0)
 		return SAL_REASON_REWRITE_FAILED;
 	*diff = quoted->version == 4 ? slot->port_diff : both;
-	if (bpf_skb_load_bytes(skb, checksum_at, &field, 2) < 0 || (quoted->protocol == IPPROTO_UDP && field == 0))
+	if (checksum_at + sizeof(field) > end || bpf_skb_load_bytes(skb, checksum_at, &field, 2) < 0 || (udp && field == 0))
 		return SAL_REASON_NONE;
 	*diff = sal_sum_add(*diff, ~both);
-	return sal_adjust_checksum(skb, checksum_at, both) < 0 ? SAL_REASON_REWRITE_FAILED : SAL_REASON_NONE;
+	field = sal_sum_apply(field, both);
+	/* 0 would say that the datagram had none; to the sum both are the same. */
+	if (udp && field == 0)
+		field = 0xffff;
+	return bpf_skb_store_bytes(skb, checksum_at, &field, 2, 0) < 0 ? SAL_REASON_REWRITE_FAILED : SAL_REASON_NONE;
 }
 
 /* The outer addresses: the pod's own side always, the far side only where the error comes from (goes to) the flow's end. */
@@ -161,12 +168,13 @@ SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_pack
 	struct sal_packet quoted = {};
 	enum sal_reason reason;
 	struct sal_slot *slot;
-	__u32 index, diff = 0;
+	__u32 index, diff = 0, end;
 	__u8 type;
 
 	if (bpf_skb_load_bytes(skb, pkt->l4, &type, 1) < 0 || !sal_is_error(pkt->version, type))
 		return SAL_REASON_NONE;
-	if (!sal_parse_quote(skb, pkt, &quoted, direction)) {
+	end = pkt->l3 + sal_length(skb, pkt);
+	if (!sal_parse_quote(skb, pkt, &quoted, end, direction)) {
 		quoted.key.scope.pod = config.pod;
 		quoted.key.scope.direction = direction;
 		return quoted.obstacle && sal_pair_known(&quoted.key) ? quoted.obstacle : SAL_REASON_NONE;
@@ -184,7 +192,7 @@ SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_pack
 	if (pkt->obstacle || quoted.obstacle)
 		return pkt->obstacle ? pkt->obstacle : quoted.obstacle;
 	sal_count(slot, skb);
-	reason = sal_rewrite_quote(skb, &quoted, slot, direction, &diff);
+	reason = sal_rewrite_quote(skb, &quoted, slot, end, direction, &diff);
 	return reason ? reason : sal_rewrite_error_header(skb, pkt, slot, direction, diff);
 }
 

@@ -44,7 +44,21 @@ struct sal_packet {
 	__u8 protocol; /* of the last header in the chain */
 	__u8 fragment; /* enum sal_fragment_kind */
 	__u8 obstacle; /* enum sal_reason: why this packet can't be translated, should it belong to a flow */
+	__u8 fragment_protocol; /* IPv4 tells datagrams apart by it too; 0 for IPv6, whose fragments may differ in it */
 } __attribute__((aligned(8)));
+
+/* How long the packet is from its IP header on, without the padding of short Ethernet frames and devices' trailers. */
+SAL_INLINE __u32 sal_length(struct __sk_buff *skb, const struct sal_packet *pkt)
+{
+	__u32 whole = skb->len - pkt->l3;
+	__be16 field = 0;
+	__u32 said;
+
+	if (skb->gso_size || bpf_skb_load_bytes(skb, pkt->l3 + (pkt->version == 4 ? 2 : 4), &field, 2) < 0)
+		return whole;
+	said = bpf_ntohs(field) + (pkt->version == 4 ? 0 : sizeof(struct ipv6hdr));
+	return said < whole && field ? said : whole;
+}
 
 SAL_INLINE void sal_map_v4(__be32 *to, __be32 address)
 {

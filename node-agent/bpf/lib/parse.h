@@ -51,7 +51,7 @@ SAL_NOINLINE bool sal_walk_extensions(struct __sk_buff *skb, struct sal_packet *
 {
 	__u32 at = pkt->l4;
 
-	for (int i = 0; i < SAL_EXTENSIONS_MAX; i++) {
+	for (int i = 0; i <= SAL_EXTENSIONS_MAX; i++) {
 		__u8 header[8];
 
 		switch (next) {
@@ -67,6 +67,8 @@ SAL_NOINLINE bool sal_walk_extensions(struct __sk_buff *skb, struct sal_packet *
 			pkt->protocol = next;
 			return true;
 		}
+		if (i == SAL_EXTENSIONS_MAX)
+			break;
 		if (bpf_skb_load_bytes(skb, at, header, sizeof(header)) < 0) {
 			pkt->obstacle = SAL_REASON_TRUNCATED;
 			return false;
@@ -97,6 +99,23 @@ SAL_NOINLINE bool sal_walk_extensions(struct __sk_buff *skb, struct sal_packet *
 		next = header[0];
 	}
 	pkt->obstacle = SAL_REASON_HEADER_CHAIN;
+	return false;
+}
+
+/* May a later fragment with this in its protocol field belong to TCP or UDP? Extension headers may come before them. */
+SAL_INLINE bool sal_may_have_ports(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_AH:
+	case IPPROTO_MH:
+		return true;
+	}
 	return false;
 }
 
@@ -174,6 +193,7 @@ SAL_INLINE enum sal_parsed sal_parse_v4(struct __sk_buff *skb, struct sal_packet
 	if (ip.frag_off & (IP_FRAGMENT_MORE | IP_FRAGMENT_OFFSET)) {
 		pkt->fragment = ip.frag_off & IP_FRAGMENT_OFFSET ? SAL_FRAGMENT_LATER : SAL_FRAGMENT_FIRST;
 		pkt->fragment_id = ip.id;
+		pkt->fragment_protocol = ip.protocol;
 	}
 	if (ip.ihl > 5 && sal_source_routed(skb, pkt->l3, ip.ihl * 4 - sizeof(ip)))
 		pkt->obstacle = SAL_REASON_SOURCE_ROUTED;
@@ -190,9 +210,9 @@ SAL_INLINE enum sal_parsed sal_parse_v6(struct __sk_buff *skb, struct sal_packet
 	if (bpf_skb_load_bytes(skb, pkt->l3, &ip, sizeof(ip)) < 0 || ip.version != 6)
 		return SAL_PARSED_FOREIGN;
 	sal_orient_v6(pkt, &ip, direction);
+	pkt->version = 6;
 	if (sal_carries_mapped(pkt))
 		return SAL_PARSED_FOREIGN;
-	pkt->version = 6;
 	pkt->l4 = pkt->l3 + sizeof(ip);
 	if (!sal_walk_extensions(skb, pkt, ip.nexthdr))
 		return SAL_PARSED_ADDRESSES;

@@ -66,12 +66,16 @@ SAL_NOINLINE enum sal_reason sal_write_transport_by_helper(struct __sk_buff *skb
 	/* A UDP checksum of 0 means that there is none, and must neither be made up nor come about. */
 	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
 	__be16 ports[2];
+	__u16 check = 1;
 
 	if (slot->port_diff) {
 		sal_wire_ports(slot, direction, ports);
 		if (bpf_skb_store_bytes(skb, pkt->l4, ports, sizeof(ports), 0) < 0 ||
 		    bpf_l4_csum_replace(skb, offset, 0, slot->port_diff, flags) < 0)
 			return SAL_REASON_REWRITE_FAILED;
+		/* No checksum evens out the ports: CHECKSUM_COMPLETE's sum has to know. */
+		if (udp && bpf_skb_load_bytes(skb, offset, &check, sizeof(check)) == 0 && !check)
+			bpf_csum_update(skb, slot->port_diff);
 	}
 	if (bpf_l4_csum_replace(skb, offset, 0, slot->address_diff, flags | BPF_F_PSEUDO_HDR) < 0)
 		return SAL_REASON_REWRITE_FAILED;

@@ -173,6 +173,15 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       expect(await status()).toEqual({ attached: false, held: false, flows: 0 });
     });
 
+    it('attaches for a pending rule that translates nothing yet, so that a hold needs no time', async () => {
+      const plain = peerRule({ wire: tuple(old), state: 'pending' });
+      await datapath.apply(pod, [plain]);
+      expect(await status()).toEqual({ attached: true, held: false, flows: 1 });
+      expect(await egress(old)).toEqual(passed(tuple(old)));
+      await datapath.setState(pod, [plain], 'held');
+      expect(await egress(old)).toEqual({ kind: 'drop', reason: 'HELD' });
+    });
+
     it('counts the packets of a flow each way', async () => {
       await datapath.apply(pod, [peerRule()]);
       await egress(old);

@@ -14,8 +14,8 @@ import { KeptStore } from './kept.js';
 import { PairTable } from './pair-table.js';
 import { closeMaps, encodeConfig, openMaps, type SharedMaps } from './pins.js';
 import { dropReasons, noDrops } from './reasons.js';
-import { AddressReader, encodeKeys, encodeSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
-import { countFlows, countHops, everyStart, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
+import { AddressReader, encodeKeys, readyRule, SlotWriter, stateNumber, type ReadyRule } from './rules.js';
+import { countFlows, countHops, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
 import type {
   Datapath,
   DropCount,
@@ -294,7 +294,7 @@ export class EbpfDatapath implements Datapath {
       const record = salPod.read(values, i * salPod.size);
       if (record.flags & salPodFlag.USED) await this.adoptPod(keys.readUInt32LE(i * 4), record);
     }
-    this.pairs.adopt(readSlots(this.table, this.table.published()));
+    this.pairs.adopt(this.table.read(this.table.published()));
     for (const pod of this.known.values()) await this.detachUnused(pod, () => undefined);
   }
 
@@ -323,31 +323,46 @@ export class EbpfDatapath implements Datapath {
   }
 
   private publish(id: number, ready: readonly ReadyRule[]): void {
-    const egressNow = this.table.find(encodeKeys(id, ready, 'egress'));
     const inbound = ready.filter((rule) => !rule.plain);
-    // A pending hop leaves alone where outbound packets go now; a flow that is itself again needs no outbound rule.
-    const goesOut = ({ rule, plain }: ReadyRule, i: number): boolean =>
-      (rule.state !== 'pending' || egressNow[i] === 0) && !(plain && rule.state !== 'held');
-    const itselfAgain = egressNow.filter((slot, i) => slot !== 0 && ready[i]?.plain && ready[i].rule.state === 'active');
-    const slots = encodeSlots(id, inbound, ready.filter(goesOut));
     const ingressNow = this.table.find(encodeKeys(id, inbound, 'ingress'));
-    // What replaces a slot has its key, and so its pair: that one is counted already.
-    const replaces = [...ingressNow, ...egressNow.filter((_, i) => goesOut(ready[i] as ReadyRule, i))];
-    const fresh = everyStart(slots).filter((_, i) => replaces[i] === 0);
+    const egressNow = this.table.find(encodeKeys(id, ready, 'egress'));
+    const writer = new SlotWriter(id, inbound.length + ready.length);
+    /** What replaces a slot has its key, and so its address pair: that one is counted already. */
+    const fresh: number[] = [];
+    const itselfAgain: number[] = [];
+    inbound.forEach((rule, i) => {
+      if (ingressNow[i] === 0) fresh.push(writer.count);
+      writer.put(rule, 'ingress', salState.ACTIVE);
+    });
+    ready.forEach((one, i) => {
+      const now = egressNow[i] as number;
+      const { state } = one.rule;
+      // A pending hop leaves alone where outbound packets go now; a flow that is itself again needs no outbound rule.
+      if (one.plain && state === 'active') {
+        if (now !== 0) itselfAgain.push(now);
+      } else if (state !== 'pending' || now === 0) {
+        if (now === 0) fresh.push(writer.count);
+        writer.put(one, 'egress', stateNumber[state]);
+      }
+    });
+    this.insert(writer.slots(), fresh);
+    this.removeSlots(readSlots(this.table, Uint32Array.from(itselfAgain)));
+  }
+
+  private insert(slots: Buffer, fresh: readonly number[]): void {
     this.pairs.add(slots, fresh);
     try {
-      this.table.insert(Buffer.from(slots.buffer));
+      this.table.insert(slots);
     } catch (error) {
       this.pairs.remove(slots, fresh);
       throw error;
     }
-    this.removeSlots(readSlots(this.table, itselfAgain));
   }
 
-  private removeSlots({ numbers, words, starts }: SlotSelection): void {
+  private removeSlots({ numbers, slots, indices }: SlotSelection): void {
     if (numbers.length === 0) return;
     this.table.remove(numbers);
-    this.pairs.remove(words, starts);
+    this.pairs.remove(slots, indices);
   }
 
   /** Free until used: attach with the first rule or hold. */

@@ -99,7 +99,7 @@ export class FakeDatapath implements Datapath {
         const identity = tupleName(rule.protocol, rule.identity);
         if (!plain) inbound.set(tupleName(rule.protocol, rule.wire), counted(rule));
         if (plain && rule.state === 'active') outbound.delete(identity);
-        else if (rule.state !== 'pending' || !(outbound.has(identity) || plain)) outbound.set(identity, counted(rule));
+        else if (rule.state !== 'pending' || !outbound.has(identity)) outbound.set(identity, counted(rule));
       }
       const others = [...this.known.values()].filter((other) => other !== pod);
       const used = others.reduce((sum, other) => sum + other.outbound.size + other.inbound.size, outbound.size + inbound.size);

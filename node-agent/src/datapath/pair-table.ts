@@ -4,9 +4,9 @@
  * of a translated flow slips through in between.
  */
 import type { BpfMap } from '../native.js';
-import { salPair } from './abi.generated.js';
+import { salPair, salSlot } from './abi.generated.js';
 import { slotWord } from './rules.js';
-import { groupSlots, type SlotSelection } from './slots.js';
+import { firstNumbers, groupSlots, slotCount } from './slots.js';
 
 /** Words of a slot that tell its pair: scope (pod, direction, protocol) and both addresses. */
 const pairFrom = slotWord.scope;
@@ -21,8 +21,8 @@ export class PairTable {
   constructor(private readonly map: BpfMap) {}
 
   /** Rebuild from published slots and put the map right (an earlier agent may have been killed between two steps). */
-  adopt({ words, starts }: SlotSelection): void {
-    for (const [name, slots] of byPair(words, starts)) this.count(name, slots);
+  adopt(slots: Buffer): void {
+    for (const [name, size] of byPair(slots)) this.count(name, size);
     const { count, keys } = this.map.entries();
     const stale: Buffer[] = [];
     const seen = new Set<string>();
@@ -36,18 +36,21 @@ export class PairTable {
     this.put([...this.counts.keys()].filter((name) => !seen.has(name)));
   }
 
-  /** Before publishing the slots that begin there; none of them may be published under its key already. */
-  add(words: Uint32Array, starts: ArrayLike<number>): void {
+  /**
+   * Before publishing these slots (or those of them that have these indices). A slot that replaces one has the same
+   * pair and is counted already: leave it out.
+   */
+  add(slots: Buffer, indices?: ArrayLike<number>): void {
     const fresh: string[] = [];
-    for (const [name, slots] of byPair(words, starts)) if (this.count(name, slots) === slots) fresh.push(name);
+    for (const [name, size] of byPair(slots, indices)) if (this.count(name, size) === size) fresh.push(name);
     this.put(fresh);
   }
 
-  /** After the slots that begin there were taken out. */
-  remove(words: Uint32Array, starts: ArrayLike<number>): void {
+  /** After these slots were taken out. */
+  remove(slots: Buffer, indices?: ArrayLike<number>): void {
     const gone: Buffer[] = [];
-    for (const [name, slots] of byPair(words, starts))
-      if (this.count(name, -slots) === 0) gone.push(Buffer.from(name, 'latin1'));
+    for (const [name, size] of byPair(slots, indices))
+      if (this.count(name, -size) === 0) gone.push(Buffer.from(name, 'latin1'));
     if (gone.length > 0) this.map.deleteBatch(Buffer.concat(gone), gone.length);
   }
 
@@ -78,20 +81,22 @@ function changed<Key>(counts: Map<Key, number>, key: Key, change: number): numbe
 }
 
 /** How many of these slots each pair has: a pair's text is made once, not for every slot. */
-function byPair(words: Uint32Array, starts: ArrayLike<number>): Map<string, number> {
+function byPair(slots: Buffer, indices: ArrayLike<number> = firstNumbers(slotCount(slots))): Map<string, number> {
   const totals = new Map<string, number>();
-  for (const { first, count } of groupSlots(words, starts, pairFrom, pairTo)) {
-    const name = pairName(words, first);
-    totals.set(name, (totals.get(name) ?? 0) + count);
-  }
+  const { members, sizes } = groupSlots(slots, indices, pairFrom, pairTo);
+  members.forEach((index, group) => {
+    const name = pairName(slots, index);
+    totals.set(name, (totals.get(name) ?? 0) + (sizes[group] as number));
+  });
   return totals;
 }
 
 /** The bytes of struct sal_pair, as text: a scope without its protocol, then the addresses. */
-function pairName(words: Uint32Array, start: number): string {
-  const pair = words.slice(start + pairFrom, start + pairTo);
-  pair[0] = (pair[0] as number) & 0x00ffffff;
-  return Buffer.from(pair.buffer).toString('latin1');
+function pairName(slots: Buffer, index: number): string {
+  const at = index * salSlot.size;
+  const pair = Buffer.from(slots.subarray(at + pairFrom * 4, at + pairTo * 4));
+  pair[salPair.offset.direction + 1] = 0; // the protocol is no part of a pair
+  return pair.toString('latin1');
 }
 
 function podOf(name: string): number {

@@ -126,54 +126,69 @@ function scopeWord(podId: number, direction: Direction, protocol: Protocol): num
   return (podId | (way << 16) | (protocolNumber[protocol] << 24)) >>> 0;
 }
 
-/** A tuple's nine words from `at` on. */
-function putTuple(words: Uint32Array, at: number, tuple: ReadyTuple): void {
-  for (let i = 0; i < 4; i++) {
-    words[at + i] = tuple.local[i] as number;
-    words[at + 4 + i] = tuple.remote[i] as number;
-  }
-  words[at + 8] = tuple.ports;
+/** A tuple's nine words from `at` on. Without a loop: this runs four times for each rule. */
+function putTuple(words: Uint32Array, at: number, { local, remote, ports }: ReadyTuple): void {
+  words[at] = local[0];
+  words[at + 1] = local[1];
+  words[at + 2] = local[2];
+  words[at + 3] = local[3];
+  words[at + 4] = remote[0];
+  words[at + 5] = remote[1];
+  words[at + 6] = remote[2];
+  words[at + 7] = remote[3];
+  words[at + 8] = ports;
 }
 
 /**
- * Slots for these rules, n * sizeof(struct sal_slot): the inbound halves first. Written word by word into one buffer:
- * 20,000 slots take 3 ms, an object and a codec call for each took 45 ms.
+ * Writes slots one after the other into a buffer with room for `capacity` of them. Word by word: 20,000 slots take 2 ms,
+ * an object and a codec call for each took 45 ms.
  */
-export function encodeSlots(
-  podId: number,
-  inbound: readonly ReadyRule[],
-  outbound: readonly ReadyRule[],
-): Uint32Array {
-  const words = new Uint32Array((inbound.length + outbound.length) * wordsPerSlot);
-  const words64 = new BigUint64Array(words.buffer);
-  let at = 0;
-  for (const ready of inbound) {
-    putSlot(words, at, ready.wire, ready.identity);
-    words[at + slotWord.scope] = scopeWord(podId, 'ingress', ready.rule.protocol);
-    words[at + slotWord.state] = salState.ACTIVE;
-    putOwner(words64, at, ready.rule);
-    at += wordsPerSlot;
+export class SlotWriter {
+  private readonly words: Uint32Array;
+  private readonly words64: BigUint64Array;
+  /** slots written so far */
+  count = 0;
+
+  constructor(
+    private readonly podId: number,
+    capacity: number,
+  ) {
+    this.words = new Uint32Array(capacity * wordsPerSlot);
+    this.words64 = new BigUint64Array(this.words.buffer);
   }
-  for (const ready of outbound) {
-    putSlot(words, at, ready.identity, ready.wire);
-    words[at + slotWord.scope] = scopeWord(podId, 'egress', ready.rule.protocol);
-    words[at + slotWord.state] = stateNumber[ready.rule.state];
-    putOwner(words64, at, ready.rule);
-    at += wordsPerSlot;
+
+  put({ rule, identity, wire }: ReadyRule, direction: Direction, state: number): void {
+    const at = this.count++ * wordsPerSlot;
+    const from = direction === 'egress' ? identity : wire;
+    const to = direction === 'egress' ? wire : identity;
+    this.words[at + slotWord.scope] = scopeWord(this.podId, direction, rule.protocol);
+    putTuple(this.words, at + slotWord.match, from);
+    this.words[at + slotWord.state] = state;
+    this.words[at + slotWord.addressDiff] = addressDiff(from, to);
+    this.words[at + slotWord.portDiff] = from.ports === to.ports ? 0 : wordsDiff([from.ports], [to.ports]);
+    putTuple(this.words, at + slotWord.to, to);
+    this.words64[(at + slotWord.flowId) / 2] = rule.flowId;
+    this.words64[(at + slotWord.migration) / 2] = rule.migration;
   }
-  return words;
+
+  /** n * sizeof(struct sal_slot), in the order of writing. */
+  slots(): Buffer {
+    return Buffer.from(this.words.buffer as ArrayBuffer, 0, this.count * salSlot.size);
+  }
 }
 
-function putSlot(words: Uint32Array, at: number, from: ReadyTuple, to: ReadyTuple): void {
-  putTuple(words, at + slotWord.match, from);
-  putTuple(words, at + slotWord.to, to);
-  words[at + slotWord.addressDiff] = addressDiff(from, to);
-  words[at + slotWord.portDiff] = from.ports === to.ports ? 0 : wordsDiff([from.ports], [to.ports]);
+/** One slot to be written: which way, for which rule, in which state. */
+export interface SlotPlan {
+  ready: ReadyRule;
+  direction: Direction;
+  state: number;
 }
 
-function putOwner(words64: BigUint64Array, at: number, rule: FlowRule): void {
-  words64[(at + slotWord.flowId) / 2] = rule.flowId;
-  words64[(at + slotWord.migration) / 2] = rule.migration;
+/** Slots in the order of the plan. */
+export function encodeSlots(podId: number, plan: readonly SlotPlan[]): Buffer {
+  const writer = new SlotWriter(podId, plan.length);
+  for (const { ready, direction, state } of plan) writer.put(ready, direction, state);
+  return writer.slots();
 }
 
 /** As a rule one end moves at a time, and the other end's words need not be looked at. */

@@ -24,8 +24,9 @@
  *   don't answer, and others learn a wrong neighbour.
  * - **IPv6:** the same; `nodad`, as OLD's new owner is in its right and a failed detection would take the address
  *   away; noprefixroute, as Linux else routes OLD to lo in the main table too, where the rule at 50 finds it;
- *   use_oif_addrs_only and preferred_lft 0, so that no new socket is given OLD as its source: RFC 6724 prefers the
- *   destination's own address (rule 1), so that a connection to OLD's new owner had OLD at both ends.
+ *   use_oif_addrs_only, so that no new socket is given OLD as its source: RFC 6724 prefers the destination's own
+ *   address (rule 1), so that a connection to OLD's new owner had OLD at both ends. preferred_lft 0 says the same for
+ *   devices that come later (the one setting here that no test misses).
  */
 import { spawn } from 'node:child_process';
 import { isIPv4, isIPv6 } from 'node:net';
@@ -46,7 +47,7 @@ interface Outcome {
 
 /**
  * Prepares the network namespace at `netnsPath` (e.g. /proc/PID/ns/net) for sockets bound to the old addresses.
- * Idempotent; call it again with another address for the next hop of a chain. 6 ms for each family.
+ * Idempotent; call it again with another address for the next hop of a chain. 7 ms for each family.
  */
 export async function prepareStack(netnsPath: string, oldAddresses: readonly string[]): Promise<void> {
   for (const family of families(netnsPath, oldAddresses)) {
@@ -71,7 +72,7 @@ export function prepareBatch(family: Family, oldAddresses: readonly string[]): s
   const lines = ['link set lo up', `rule add pref ${localPref} lookup local`];
   for (const old of oldAddresses) {
     // Lifetimes make the IPv6 address deprecated: usable by those who name it, chosen by nobody.
-    const flags = family === '-6' ? ' nodad noprefixroute' : '';
+    const flags = family === '-6' ? ' nodad noprefixroute valid_lft forever preferred_lft 0' : '';
     lines.push(`addr replace ${old}/${family === '-6' ? 128 : 32} dev lo${flags}`);
     lines.push(...rulesFor(old).map((rule) => `rule add ${rule}`));
   }

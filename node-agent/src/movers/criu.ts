@@ -35,11 +35,16 @@
  * - **Pre-dump** can't help here: it needs soft-dirty tracking (`criu check --feature mem_dirty_track` says no,
  *   CONFIG_MEM_SOFT_DIRTY is not set), so each pre-dump would have to be followed by a whole dump.
  *
- * Times, redis-server with N connections, images in tmpfs, two cores kept busy by others (CRIU at real-time priority
- * against that), median: see the table in the tests' log. N=1: dump 33 ms, transfer 12 ms, restore 37 ms, resume
- * 0.2 ms, together 80 ms. N=200: dump 62, transfer 32, restore 52, resume 0.2, together 150 ms. What dominates: CRIU's
- * start with kernel feature tests, 57 ms each time, unless `moverReady` made their cache; then one to two files for
- * each connection, 0.15 ms. Log level 4 costs 12 ms more on each side.
+ * Times: median of 7 moves of a redis-server (12 MB resident) with N connections, images in tmpfs, on two cores that
+ * others kept busy (this at real-time priority, against that):
+ *
+ *     N    freeze  dump (of it frozen)  transfer  restore  resume   together
+ *     1    0.4     35 (15)              13        40       0.2      91 ms
+ *     200  0.3     58 (38)              33        58       0.2      152 ms
+ *
+ * What dominates: the start of CRIU, 57 ms more each time unless `moverReady` has made its feature cache; then one
+ * image for each connection, 0.1 ms each way. Log level 4 costs another 12 ms on each side. What could still be taken
+ * out of the gap: starting CRIU before the freeze (15 ms on each side).
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -155,9 +160,9 @@ export class CriuMover {
    *
    * With `connections: 'close'` the connections are left behind: what a move without Serval comes to.
    *
-   * `--leave-stopped` alone was compared: it is the same speed, but leaves each process in state T, which any stray
-   * SIGCONT ends and a resume has to end process by process. So the stopped tree is frozen and then sent SIGCONT,
-   * 1 ms in all, while it can not run: from there on it is the freezer's alone and resumes with one write.
+   * `--leave-stopped` alone was compared: the restore takes as long and the resume 0.2 ms, but it leaves each process
+   * in state T, which any stray SIGCONT ends and a resume has to end process by process. So the stopped tree is frozen
+   * and then sent SIGCONT while it can not run: from there on it is the freezer's alone and resumes with one write.
    */
   async restore(
     target: RestoreTarget,

@@ -14,8 +14,23 @@ export interface Segment {
   pseudo?: boolean;
 }
 
-export const protocols = { icmp: 1, tcp: 6, udp: 17, ah: 51, icmp6: 58, none: 59, gre: 47, sctp: 132 } as const;
-export const etherTypes = { ipv4: 0x0800, ipv6: 0x86dd, arp: 0x0806, vlan: 0x8100, serviceVlan: 0x88a8 } as const;
+export const protocols = {
+  icmp: 1,
+  tcp: 6,
+  udp: 17,
+  ah: 51,
+  icmp6: 58,
+  none: 59,
+  gre: 47,
+  sctp: 132,
+} as const;
+export const etherTypes = {
+  ipv4: 0x0800,
+  ipv6: 0x86dd,
+  arp: 0x0806,
+  vlan: 0x8100,
+  serviceVlan: 0x88a8,
+} as const;
 
 const flagBits: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16, U: 32, E: 64, C: 128 };
 
@@ -27,7 +42,8 @@ export function payload(length: number, start = 0): Buffer {
 export function address(text: string): Buffer {
   if (isIPv4(text)) return Buffer.from(text.split('.').map(Number));
   const [head = '', tail = ''] = text.split('::');
-  const words = (part: string): number[] => (part === '' ? [] : part.split(':').map((word) => parseInt(word, 16)));
+  const words = (part: string): number[] =>
+    part === '' ? [] : part.split(':').map((word) => parseInt(word, 16));
   const front = words(head);
   const back = words(tail);
   const all = [...front, ...new Array<number>(8 - front.length - back.length).fill(0), ...back];
@@ -237,7 +253,10 @@ export function ipv6(fields: Ipv6Fields, segment: Segment): Buffer {
   });
   const body = Buffer.concat([...chain, completed(segment, fields.from, fields.to)]);
   const header = Buffer.alloc(40);
-  header.writeUInt32BE(((6 << 28) | ((fields.trafficClass ?? 0) << 20) | (fields.flowLabel ?? 0x12345)) >>> 0, 0);
+  header.writeUInt32BE(
+    ((6 << 28) | ((fields.trafficClass ?? 0) << 20) | (fields.flowLabel ?? 0x12345)) >>> 0,
+    0,
+  );
   header.writeUInt16BE(fields.payloadLength ?? body.length, 4);
   header[6] = extensions[0]?.number ?? segment.protocol;
   header[7] = fields.hopLimit ?? 64;
@@ -262,7 +281,10 @@ function completed(segment: Segment, from: string, to: string): Buffer {
   tail[7] = segment.protocol;
   const covered = segment.pseudo ? [address(from), address(to), tail, bytes] : [bytes];
   const checksum = onesComplement(...covered);
-  bytes.writeUInt16BE(checksum === 0 && segment.protocol === protocols.udp ? 0xffff : checksum, segment.checksumAt);
+  bytes.writeUInt16BE(
+    checksum === 0 && segment.protocol === protocols.udp ? 0xffff : checksum,
+    segment.checksumAt,
+  );
   return bytes;
 }
 

@@ -5,7 +5,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { native, isNativeError, type FlowTable, type RingBuffer, type TestRunInput, type TestRunResult } from '../native.js';
+import {
+  native,
+  isNativeError,
+  type FlowTable,
+  type RingBuffer,
+  type TestRunInput,
+  type TestRunResult,
+} from '../native.js';
 import { salDrop, salPod, salPodFlag, salReason, salSlot } from '../datapath/abi.generated.js';
 import { closePrograms, loadPrograms, type Programs } from '../datapath/attachment.js';
 import { defaultObjectPath } from '../datapath/ebpf.js';
@@ -51,7 +58,11 @@ export class Harness {
     private readonly objectPath: string,
     private readonly shared: SharedMaps,
   ) {
-    this.table = native().flowTable(shared.maps.sal_buckets, shared.maps.sal_slots, encodeConfig(shared.config));
+    this.table = native().flowTable(
+      shared.maps.sal_buckets,
+      shared.maps.sal_slots,
+      encodeConfig(shared.config),
+    );
     this.pairs = new PairTable(shared.maps.sal_pairs);
     this.ring = native().ringBuffer(shared.maps.sal_kept_packets, (record) => {
       this.records++;
@@ -59,7 +70,8 @@ export class Harness {
     });
   }
 
-  static async open(objectPath = defaultObjectPath): Promise<Harness> {
+  /** SERVAL_BPF_OBJECT: another object than the one beside this package. */
+  static async open(objectPath = process.env['SERVAL_BPF_OBJECT'] ?? defaultObjectPath): Promise<Harness> {
     const bpffs = mkdtempSync(join(tmpdir(), 'serval-packets-'));
     let isMounted = false;
     try {
@@ -104,8 +116,12 @@ export class Harness {
     const noContext = 'the kernel has no bpf_cast_to_kern_ctx (before 6.2)';
     const noComplete = 'BPF_PROG_TEST_RUN can not run CHECKSUM_COMPLETE packets (before 6.17)';
     const variant = (name: string, kernelContext: boolean, checksumComplete: boolean): Support => {
-      const lacks = kernelContext && !hasContext ? noContext : checksumComplete && !hasComplete ? noComplete : undefined;
-      return { variant: { name, kernelContext, checksumComplete }, ...(lacks === undefined ? {} : { lacks }) };
+      const lacks =
+        kernelContext && !hasContext ? noContext : checksumComplete && !hasComplete ? noComplete : undefined;
+      return {
+        variant: { name, kernelContext, checksumComplete },
+        ...(lacks === undefined ? {} : { lacks }),
+      };
     };
     return [
       variant('direct rewriting', true, false),
@@ -129,7 +145,8 @@ export class Harness {
 
   program(pod: number, direction: Direction, kernelContext: boolean): Programs['egress'] {
     const programs = this.programs.get(`${pod}/${kernelContext}`);
-    if (programs === undefined) throw new Error(`no programs for pod ${pod}, kernel context ${kernelContext}`);
+    if (programs === undefined)
+      throw new Error(`no programs for pod ${pod}, kernel context ${kernelContext}`);
     return programs[direction];
   }
 
@@ -146,7 +163,11 @@ export class Harness {
       direction: 'ingress',
       state: stateNumber[rules[i]?.inbound ?? 'active'],
     }));
-    const outbound: SlotPlan[] = ready.map((rule) => ({ ready: rule, direction: 'egress', state: stateNumber[rule.rule.state] }));
+    const outbound: SlotPlan[] = ready.map((rule) => ({
+      ready: rule,
+      direction: 'egress',
+      state: stateNumber[rule.rule.state],
+    }));
     const slots = encodeSlots(pod, [...inbound, ...outbound]);
     this.pairs.add(slots);
     return this.table.insert(slots);
@@ -166,7 +187,12 @@ export class Harness {
   holdPod(pod: number, held: boolean): void {
     const value = Buffer.alloc(salPod.size);
     const text = { interface: 'eth0', netns: '', name: `test/${pod}` };
-    salPod.write(value, 0, { flags: held ? salPodFlag.USED | salPodFlag.HELD : 0, ifindex: 0, netnsInode: 0n, ...text });
+    salPod.write(value, 0, {
+      flags: held ? salPodFlag.USED | salPodFlag.HELD : 0,
+      ifindex: 0,
+      netnsInode: 0n,
+      ...text,
+    });
     this.shared.maps.sal_pods.update(u32(pod), value);
   }
 
@@ -184,7 +210,8 @@ export class Harness {
   forgetFragments(): void {
     const { count, keys } = this.shared.maps.sal_fragments.entries();
     const size = count === 0 ? 0 : keys.length / count;
-    for (let i = 0; i < count; i++) this.shared.maps.sal_fragments.delete(keys.subarray(i * size, (i + 1) * size));
+    for (let i = 0; i < count; i++)
+      this.shared.maps.sal_fragments.delete(keys.subarray(i * size, (i + 1) * size));
   }
 
   /** Read what the ring buffer has; returns how many records there were. */
@@ -233,16 +260,33 @@ function u32(value: number): Buffer {
 /** The same rules for the oracle, one for each direction. */
 export function oracleRules(pod: number, rules: readonly TestRule[]): OracleRule[] {
   return rules.flatMap((rule): OracleRule[] => [
-    { pod, direction: 'egress', protocol: rule.protocol, match: rule.identity, to: rule.wire, state: rule.state },
-    { pod, direction: 'ingress', protocol: rule.protocol, match: rule.wire, to: rule.identity, state: rule.inbound ?? 'active' },
+    {
+      pod,
+      direction: 'egress',
+      protocol: rule.protocol,
+      match: rule.identity,
+      to: rule.wire,
+      state: rule.state,
+    },
+    {
+      pod,
+      direction: 'ingress',
+      protocol: rule.protocol,
+      match: rule.wire,
+      to: rule.identity,
+      state: rule.inbound ?? 'active',
+    },
   ]);
 }
 
 /** The reason by which exactly one drop was counted between two readings; undefined where it is none or several. */
-export function singleDrop(before: DropCounts, after: DropCounts): { reason: DropReason; bytes: number } | undefined {
+export function singleDrop(
+  before: DropCounts,
+  after: DropCounts,
+): { reason: DropReason; bytes: number } | undefined {
   const changed = dropReasons.filter((reason) => after[reason].packets !== before[reason].packets);
   const [reason] = changed;
-  if (changed.length !== 1 || reason === undefined || after[reason].packets - before[reason].packets !== 1) return undefined;
+  if (changed.length !== 1 || reason === undefined || after[reason].packets - before[reason].packets !== 1)
+    return undefined;
   return { reason, bytes: after[reason].bytes - before[reason].bytes };
 }
-

@@ -39,7 +39,8 @@ export function wrongInIpPacket(packet: Buffer): string[] {
 
 function wrongInPacket(frame: Buffer, headers: Headers): string[] {
   const wrong: string[] = [];
-  if (headers.version === 4 && headers.l3 + 20 <= frame.length && !headerRight(frame, headers)) wrong.push('IPv4 header');
+  if (headers.version === 4 && headers.l3 + 20 <= frame.length && !headerRight(frame, headers))
+    wrong.push('IPv4 header');
   if (headers.broken || headers.fragment !== 'whole' || !complete(frame, headers)) return wrong;
   const offset = checksumOffset(headers);
   if (offset === undefined || headers.l4 + offset + 2 > headers.end) return wrong;
@@ -55,7 +56,8 @@ function headerRight(frame: Buffer, headers: Headers): boolean {
 
 /** Is the whole packet here, as long as its header says? */
 function complete(frame: Buffer, headers: Headers): boolean {
-  const said = frame.readUInt16BE(headers.l3 + (headers.version === 4 ? 2 : 4)) + (headers.version === 4 ? 0 : 40);
+  const said =
+    frame.readUInt16BE(headers.l3 + (headers.version === 4 ? 2 : 4)) + (headers.version === 4 ? 0 : 40);
   return headers.l3 + said <= frame.length && headers.l4 <= headers.end;
 }
 
@@ -82,6 +84,9 @@ function wrongInQuote(frame: Buffer, outer: Headers): string[] {
 export function describeFrame(frame: Buffer): string {
   const layer = networkLayer(frame);
   const headers = parseFrame(frame);
-  const at = headers === undefined ? '' : ` IPv${headers.version} at ${headers.l3}, protocol ${headers.protocol} at ${headers.l4}`;
+  const at =
+    headers === undefined
+      ? ''
+      : ` IPv${headers.version} at ${headers.l3}, protocol ${headers.protocol} at ${headers.l4}`;
   return `${frame.length} bytes, type 0x${(layer?.type ?? 0).toString(16)}${at}: ${frame.toString('hex')}`;
 }

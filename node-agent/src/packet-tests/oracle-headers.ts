@@ -138,7 +138,7 @@ function followExtensions(frame: Buffer, headers: Headers, first: number): void 
     const at = headers.l4;
     if (count === extensionsFollowed || at + 8 > frame.length) {
       headers.broken = true;
-      headers.obstacles = [at + 8 > frame.length ? salReason.TRUNCATED : salReason.HEADER_CHAIN];
+      headers.obstacles = [count === extensionsFollowed ? salReason.HEADER_CHAIN : salReason.TRUNCATED];
       return;
     }
     const number = next;

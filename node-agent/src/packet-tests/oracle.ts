@@ -60,10 +60,13 @@ export class Oracle {
 
   private add(rule: OracleRule): void {
     const out = rule.direction === 'egress';
-    const [source, destination] = out ? [rule.match.local, rule.match.remote] : [rule.match.remote, rule.match.local];
+    const [source, destination] = out
+      ? [rule.match.local, rule.match.remote]
+      : [rule.match.remote, rule.match.local];
     const [toSource, toDestination] = out ? [rule.to.local, rule.to.remote] : [rule.to.remote, rule.to.local];
     const scope = `${rule.pod}${rule.direction}`;
-    const addresses = scope + bytesOf(source.address).toString('latin1') + bytesOf(destination.address).toString('latin1');
+    const addresses =
+      scope + bytesOf(source.address).toString('latin1') + bytesOf(destination.address).toString('latin1');
     this.pairs.add(addresses);
     this.rules.set(`${addresses}${rule.protocol === 'tcp' ? 6 : 17}/${source.port}/${destination.port}`, {
       rule,
@@ -90,9 +93,11 @@ export class Oracle {
   private expectIp(scope: string, frame: Buffer, headers: Headers, held: boolean): Expectation {
     const pair = scope + pairText(frame, headers);
     if (headers.broken) return this.unreadablePorts(pair, headers.obstacles, held);
-    if (headers.fragment === 'later') return held ? dropped(salReason.HELD_POD) : this.laterFragment(pair, frame, headers);
+    if (headers.fragment === 'later')
+      return held ? dropped(salReason.HELD_POD) : this.laterFragment(pair, frame, headers);
     if (headers.protocol === (headers.version === 4 ? 1 : 58)) return this.icmp(scope, frame, headers, held);
-    if (headers.protocol !== 6 && headers.protocol !== 17) return held ? dropped(salReason.HELD_POD) : untouched;
+    if (headers.protocol !== 6 && headers.protocol !== 17)
+      return held ? dropped(salReason.HELD_POD) : untouched;
     if (headers.l4 + 4 > frame.length) return this.unreadablePorts(pair, [salReason.TRUNCATED], held);
     return this.flow(pair, frame, headers, held);
   }
@@ -122,14 +127,21 @@ export class Oracle {
 
   private remember(pair: string, headers: Headers, found: Compiled | undefined): void {
     if (found === undefined && !this.pairs.has(pair)) return;
-    const decision = found === undefined || found.rule.state === 'pending' ? 'pass' : found.rule.state === 'held' ? 'held' : found;
+    const decision =
+      found === undefined || found.rule.state === 'pending'
+        ? 'pass'
+        : found.rule.state === 'held'
+          ? 'held'
+          : found;
     this.datagrams.set(`${pair}${headers.fragmentName}`, decision);
   }
 
   private laterFragment(pair: string, frame: Buffer, headers: Headers): Expectation {
     const decision = this.datagrams.get(`${pair}${headers.fragmentName}`);
     if (decision === undefined)
-      return mayHavePorts(headers.protocol) && this.pairs.has(pair) ? dropped(salReason.FRAGMENT_UNKNOWN) : untouched;
+      return mayHavePorts(headers.protocol) && this.pairs.has(pair)
+        ? dropped(salReason.FRAGMENT_UNKNOWN)
+        : untouched;
     if (decision === 'pass') return untouched;
     if (decision === 'held') return dropped(salReason.HELD_FRAGMENT);
     if (headers.obstacles.length > 0) return dropped(...headers.obstacles);
@@ -159,7 +171,8 @@ export class Oracle {
     const found = this.rules.get(`${pair}${quoted.protocol}/${destination}/${source}`);
     if (found === undefined || found.rule.state === 'pending') return untouched;
     const toldTo = frame.subarray(headers.destinationAt, headers.destinationAt + headers.addressLength);
-    if (found.rule.direction === 'ingress' && !toldTo.equals(bytesOf(found.rule.match.local.address))) return untouched;
+    if (found.rule.direction === 'ingress' && !toldTo.equals(bytesOf(found.rule.match.local.address)))
+      return untouched;
     if (found.rule.state === 'held') return dropped(salReason.HELD);
     if (headers.fragment !== 'whole') return dropped(salReason.QUOTE_FRAGMENT);
     if (headers.obstacles.length + quoted.obstacles.length > 0)
@@ -170,7 +183,10 @@ export class Oracle {
 
 /** Why a quote doesn't name a flow: a reason where it may be one of ours, 0 where it can't; undefined where it does. */
 function unnamedQuote(outer: Headers, quoted: Headers): number | undefined {
-  if (quoted.broken) return quoted.obstacles[0] === salReason.TRUNCATED ? salReason.QUOTE_TRUNCATED : (quoted.obstacles[0] ?? 0);
+  if (quoted.broken)
+    return quoted.obstacles[0] === salReason.TRUNCATED
+      ? salReason.QUOTE_TRUNCATED
+      : (quoted.obstacles[0] ?? 0);
   if (quoted.fragment === 'later') return mayHavePorts(quoted.protocol) ? salReason.QUOTE_FRAGMENT : 0;
   if (quoted.protocol !== 6 && quoted.protocol !== 17) return 0;
   return quoted.l4 + 4 > outer.end ? salReason.QUOTE_TRUNCATED : undefined;
@@ -190,17 +206,21 @@ function bytesOf(text: string): Buffer {
 }
 
 function pairText(frame: Buffer, headers: Headers): string {
-  return frame.latin1Slice(headers.sourceAt, headers.destinationAt + headers.addressLength);
+  return frame.toString('latin1', headers.sourceAt, headers.destinationAt + headers.addressLength);
 }
 
 function reversedPairText(frame: Buffer, headers: Headers): string {
   const { sourceAt, destinationAt, addressLength } = headers;
-  return frame.latin1Slice(destinationAt, destinationAt + addressLength) + frame.latin1Slice(sourceAt, destinationAt);
+  return (
+    frame.toString('latin1', destinationAt, destinationAt + addressLength) +
+    frame.toString('latin1', sourceAt, destinationAt)
+  );
 }
 
 /** In a real IPv6 packet an IPv4-mapped address is nobody's. */
 function carriesMapped(frame: Buffer, headers: Headers): boolean {
-  const mapped = (at: number): boolean => frame.latin1Slice(at, at + 12) === '\0\0\0\0\0\0\0\0\0\0\xff\xff';
+  const mapped = (at: number): boolean =>
+    frame.toString('latin1', at, at + 12) === '\0\0\0\0\0\0\0\0\0\0\xff\xff';
   return headers.version === 6 && (mapped(headers.sourceAt) || mapped(headers.destinationAt));
 }
 
@@ -224,7 +244,9 @@ function holdFlow(found: Compiled, frame: Buffer, headers: Headers): Expectation
   if (found.rule.direction === 'ingress') return dropped(salReason.HELD);
   if (headers.fragment !== 'whole') return dropped(salReason.HELD_FRAGMENT);
   const need = headers.protocol === 6 ? tcpHeaderLength(frame, headers) : 8;
-  return need === undefined || headers.l4 + need > headers.end ? dropped(salReason.TRUNCATED) : dropped(salReason.HELD);
+  return need === undefined || headers.l4 + need > headers.end
+    ? dropped(salReason.TRUNCATED)
+    : dropped(salReason.HELD);
 }
 
 function tcpHeaderLength(frame: Buffer, headers: Headers): number | undefined {
@@ -233,12 +255,20 @@ function tcpHeaderLength(frame: Buffer, headers: Headers): number | undefined {
 }
 
 /** Write both addresses; the IPv4 header's checksum goes along. Returns the offsets of checksums written. */
-function writeAddresses(before: Buffer, after: Buffer, headers: Headers, source: Buffer, destination: Buffer): number[] {
+function writeAddresses(
+  before: Buffer,
+  after: Buffer,
+  headers: Headers,
+  source: Buffer,
+  destination: Buffer,
+): number[] {
   source.copy(after, headers.sourceAt);
   destination.copy(after, headers.destinationAt);
   if (headers.version === 6) return [];
   const end = Math.min(headers.l3 + 20, before.length);
-  return balance(after, headers.l3 + 10, residue(before, headers.l3, end), (bytes) => residue(bytes, headers.l3, end));
+  return balance(after, headers.l3 + 10, residue(before, headers.l3, end), (bytes) =>
+    residue(bytes, headers.l3, end),
+  );
 }
 
 /** Choose the field so that the sum is what it was. */
@@ -257,12 +287,18 @@ function translated(frame: Buffer, headers: Headers, found: Compiled, checksumAt
   if (!isUdp || frame.readUInt16BE(checksumAt) !== 0) {
     // A length that lies may leave the field out of what it covers: then sum to the end of the frame.
     const end = headers.end >= checksumAt + 2 ? headers.end : frame.length;
-    const sum = (bytes: Buffer): number => (residue(bytes, headers.l4, end) + pseudoResidue(bytes, headers)) % 0xffff;
+    const sum = (bytes: Buffer): number =>
+      (residue(bytes, headers.l4, end) + pseudoResidue(bytes, headers)) % 0xffff;
     zeroes.push(...balance(packet, checksumAt, sum(frame), sum));
     // 0 would say that there is no checksum.
     if (isUdp && packet.readUInt16BE(checksumAt) === 0) packet.writeUInt16BE(0xffff, checksumAt);
   }
-  return { untouched: false, packet, zeroes: isUdp ? zeroes.filter((at) => at !== checksumAt) : zeroes, drops: [] };
+  return {
+    untouched: false,
+    packet,
+    zeroes: isUdp ? zeroes.filter((at) => at !== checksumAt) : zeroes,
+    drops: [],
+  };
 }
 
 /** An error about a translated flow: outer addresses where they are the flow's, the quote, every checksum. */
@@ -270,16 +306,21 @@ function translatedError(frame: Buffer, headers: Headers, quoted: Headers, found
   const packet = Buffer.from(frame);
   const { rule } = found;
   const [matchSource, matchDestination] =
-    rule.direction === 'egress' ? [rule.match.local, rule.match.remote] : [rule.match.remote, rule.match.local];
+    rule.direction === 'egress'
+      ? [rule.match.local, rule.match.remote]
+      : [rule.match.remote, rule.match.local];
   const at = (offset: number): Buffer => frame.subarray(offset, offset + headers.addressLength);
-  const source = at(headers.sourceAt).equals(bytesOf(matchSource.address)) ? found.toSource : at(headers.sourceAt);
+  const source = at(headers.sourceAt).equals(bytesOf(matchSource.address))
+    ? found.toSource
+    : at(headers.sourceAt);
   const isOwn = at(headers.destinationAt).equals(bytesOf(matchDestination.address));
   const destination = isOwn ? found.toDestination : at(headers.destinationAt);
   const zeroes = [
     ...writeAddresses(frame, packet, headers, Buffer.from(source), Buffer.from(destination)),
     ...writeQuote(frame, packet, quoted, found, headers.end),
   ];
-  const sum = (bytes: Buffer): number => (residue(bytes, headers.l4, headers.end) + pseudoResidue(bytes, headers)) % 0xffff;
+  const sum = (bytes: Buffer): number =>
+    (residue(bytes, headers.l4, headers.end) + pseudoResidue(bytes, headers)) % 0xffff;
   zeroes.push(...balance(packet, headers.l4 + 2, sum(frame), sum));
   return { untouched: false, packet, zeroes, drops: [] };
 }
@@ -304,12 +345,20 @@ function writeQuote(frame: Buffer, packet: Buffer, quoted: Headers, found: Compi
 }
 
 /** Does what came out meet the expectation? `drop`: the reason's number; undefined where the packet passed. */
-export function meets(expectation: Expectation, input: Buffer, output: Buffer, drop: number | undefined): boolean {
+export function meets(
+  expectation: Expectation,
+  input: Buffer,
+  output: Buffer,
+  drop: number | undefined,
+): boolean {
   if (drop !== undefined) return expectation.drops.includes(drop);
   if (expectation.untouched && output.equals(input)) return true;
   const { packet } = expectation;
   if (packet === undefined || packet.length !== output.length) return false;
-  return packet.equals(output) || normalised(packet, expectation.zeroes).equals(normalised(output, expectation.zeroes));
+  return (
+    packet.equals(output) ||
+    normalised(packet, expectation.zeroes).equals(normalised(output, expectation.zeroes))
+  );
 }
 
 function normalised(packet: Buffer, zeroes: readonly number[]): Buffer {

@@ -18,7 +18,10 @@ for (const { variant, lacks } of harness.variants()) {
       it(`can't run here: ${lacks}`, () => {
         expect(harness.variants().find((other) => other.variant.name === variant.name)?.lacks).toBe(lacks);
       });
-    else it.each(allCases.map((one) => [one.name, one] as const))('%s', (_, one) => expect(runCase(harness, variant, one)).toEqual([]));
+    else
+      it.each(allCases.map((one) => [one.name, one] as const))('%s', (_, one) =>
+        expect(runCase(harness, variant, one)).toEqual([]),
+      );
   });
 }
 

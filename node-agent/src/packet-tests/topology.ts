@@ -13,7 +13,18 @@
  *   at the moved pod:  identity OLD -> peer,  wire NEW -> peer
  */
 import type { Endpoint, FlowRule, FlowState, FlowTuple, Protocol } from '../datapath/types.js';
-import { icmp, icmp6, ipv4, ipv6, tcp, udp, type Ipv4Fields, type Ipv6Fields, type Segment, type TcpFields } from './builder.js';
+import {
+  icmp,
+  icmp6,
+  ipv4,
+  ipv6,
+  tcp,
+  udp,
+  type Ipv4Fields,
+  type Ipv6Fields,
+  type Segment,
+  type TcpFields,
+} from './builder.js';
 
 export type Family = 4 | 6;
 export type Place = 'peer' | 'moved';
@@ -49,15 +60,19 @@ export function flow(choice: FlowChoice = {}): TestRule {
   const ends = (server: string, peerPort: number, serverPort: number): FlowTuple => {
     const peerEnd = { address: peer, port: peerPort + shift };
     const serverEnd = { address: server, port: serverPort };
-    return choice.at === 'moved' ? { local: serverEnd, remote: peerEnd } : { local: peerEnd, remote: serverEnd };
+    return choice.at === 'moved'
+      ? { local: serverEnd, remote: peerEnd }
+      : { local: peerEnd, remote: serverEnd };
   };
-  const wirePorts = choice.portsChanged ? ([ports.peerOnWire, ports.serverOnWire] as const) : ([ports.peer, ports.server] as const);
+  const [wirePeer, wireServer] = choice.portsChanged
+    ? [ports.peerOnWire, ports.serverOnWire]
+    : [ports.peer, ports.server];
   return {
     flowId: choice.flowId ?? 0x51n,
     migration: 7n,
     protocol: choice.protocol ?? 'tcp',
     identity: ends(old, ports.peer, ports.server),
-    wire: ends(moved, ...wirePorts),
+    wire: ends(moved, wirePeer, wireServer),
     state: choice.state ?? 'active',
     ...(choice.inbound === undefined ? {} : { inbound: choice.inbound }),
   };
@@ -69,7 +84,12 @@ export function familyOf(end: Endpoint): Family {
 
 export type SegmentFields = Omit<TcpFields, 'from' | 'to'>;
 
-export function segment(protocol: Protocol, from: Endpoint, to: Endpoint, fields: SegmentFields = {}): Segment {
+export function segment(
+  protocol: Protocol,
+  from: Endpoint,
+  to: Endpoint,
+  fields: SegmentFields = {},
+): Segment {
   const both = { ...fields, from: from.port, to: to.port };
   return protocol === 'tcp' ? tcp(both) : udp(both);
 }
@@ -84,7 +104,12 @@ export function packet(protocol: Protocol, from: Endpoint, to: Endpoint, fields:
   return ip(from.address, to.address, segment(protocol, from, to, fields), fields.ip);
 }
 
-export function ip(from: string, to: string, inner: Segment, fields: Partial<Ipv4Fields> & Partial<Ipv6Fields> = {}): Buffer {
+export function ip(
+  from: string,
+  to: string,
+  inner: Segment,
+  fields: Partial<Ipv4Fields> & Partial<Ipv6Fields> = {},
+): Buffer {
   return from.includes(':') ? ipv6({ ...fields, from, to }, inner) : ipv4({ ...fields, from, to }, inner);
 }
 
@@ -108,7 +133,11 @@ const errorTypes: Record<ErrorName, Record<Family, { type: number; code: number;
 
 /** The ICMP or ICMPv6 error that `from` tells `to` about a packet. */
 export function errorAbout(name: ErrorName, from: string, to: string, quoted: Buffer): Buffer {
-  return ip(from, to, icmpFor(from.includes(':') ? 6 : 4, { ...errorTypes[name][from.includes(':') ? 6 : 4], body: quoted }));
+  return ip(
+    from,
+    to,
+    icmpFor(from.includes(':') ? 6 : 4, { ...errorTypes[name][from.includes(':') ? 6 : 4], body: quoted }),
+  );
 }
 
 export function icmpFor(family: Family, fields: Parameters<typeof icmp>[0]): Segment {

@@ -1,0 +1,21 @@
+/** Every table case. The topology that they speak of is drawn in ../topology.ts. */
+import type { PacketCase } from '../case.js';
+import { bystanders } from './bystanders.js';
+import { errors } from './errors.js';
+import { fragments } from './fragments.js';
+import { headers } from './headers.js';
+import { holds } from './holds.js';
+import { heldPods } from './held-pods.js';
+import { quotes } from './quotes.js';
+import { translation } from './translation.js';
+
+export const allCases: readonly PacketCase[] = [
+  ...translation,
+  ...bystanders,
+  ...headers,
+  ...fragments,
+  ...errors,
+  ...quotes,
+  ...holds,
+  ...heldPods,
+];
