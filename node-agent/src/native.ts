@@ -228,7 +228,8 @@ let binding: NativeBinding | undefined;
 /** Load the addon once; a failed load says how to mend it. */
 export function native(): NativeBinding {
   if (binding === undefined) {
-    const path = new URL('../native/build/Release/serval.node', import.meta.url).pathname;
+    // A bundle of these modules lies elsewhere than they do, and says where the addon is.
+    const path = process.env['SERVAL_ADDON'] ?? new URL('../native/build/Release/serval.node', import.meta.url).pathname;
     try {
       binding = createRequire(import.meta.url)(path) as NativeBinding;
     } catch (cause) {

@@ -54,7 +54,19 @@ export async function measureApply(
   progress: (line: string) => void,
 ): Promise<ApplyResult> {
   const netns = await workspace.netns('apply');
-  await run(['nsenter', `--net=${netns}`, 'ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth1']);
+  await run([
+    'nsenter',
+    `--net=${netns}`,
+    'ip',
+    'link',
+    'add',
+    'eth0',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth1',
+  ]);
   const { datapath } = await workspace.datapath({ slots: 1 << 18 });
   await datapath.addPod({ name: pod, netns, interface: 'eth0' });
   const attach: number[] = [];
@@ -75,11 +87,19 @@ export async function measureApply(
     }
     progress(`flows: round ${round + 1} of ${rounds}`);
   }
-  return { ...summary(times), attachMs: roundedSpread(spread(attach), 2), firstApplyMs: Number(first.toFixed(2)) };
+  return {
+    ...summary(times),
+    attachMs: roundedSpread(spread(attach), 2),
+    firstApplyMs: Number(first.toFixed(2)),
+  };
 }
 
 /** Milliseconds to apply, to switch and to remove. */
-async function oneRound(datapath: EbpfDatapath, count: number, migration: bigint): Promise<[number, number, number]> {
+async function oneRound(
+  datapath: EbpfDatapath,
+  count: number,
+  migration: bigint,
+): Promise<[number, number, number]> {
   const rules = flowsOfServer(count, migration);
   globalThis.gc?.();
   const applied = await timed(() => datapath.apply(pod, rules));
@@ -101,7 +121,10 @@ function summary(times: Map<string, number[]>): Pick<ApplyResult, 'applyMs' | 's
   const each = <Value>(value: (measured: Spread) => Value): Record<Operation, Record<string, Value>> => {
     const of = (operation: Operation): Record<string, Value> =>
       Object.fromEntries(
-        flowCounts.map((count) => [count, value(roundedSpread(spread(times.get(`${operation} ${count}`) ?? []), 2))]),
+        flowCounts.map((count) => [
+          count,
+          value(roundedSpread(spread(times.get(`${operation} ${count}`) ?? []), 2)),
+        ]),
       );
     return { apply: of('apply'), switch: of('switch'), remove: of('remove') };
   };

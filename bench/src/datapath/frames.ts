@@ -15,7 +15,9 @@ export function frame(protocol: Protocol, tuple: FlowTuple): Buffer {
   transport.writeUInt16BE(checksum(Buffer.concat([pseudo, transport, payload])), protocol === 'tcp' ? 16 : 6);
   const isFour = source.length === 4;
   const ethernet = Buffer.from(`020000000001020000000002${isFour ? '0800' : '86dd'}`, 'hex');
-  const ip = isFour ? ipv4Header(number, length, source, destination) : ipv6Header(number, length, source, destination);
+  const ip = isFour
+    ? ipv4Header(number, length, source, destination)
+    : ipv6Header(number, length, source, destination);
   return Buffer.concat([ethernet, ip, transport, payload]);
 }
 

@@ -52,7 +52,8 @@ export async function measurePackets(
   for (let round = 0; round < rounds; round++) {
     for (const column of columns) {
       samples.add(`${column} empty`, time(empty.direct, column, unknownTuple(column, round)));
-      if (canVary(column)) samples.add(`${column} emptyVaried`, time(empty.varied, column, unknownTuple(column, round)));
+      if (canVary(column))
+        samples.add(`${column} emptyVaried`, time(empty.varied, column, unknownTuple(column, round)));
     }
     for (const world of worlds) measureWorld(world, round, samples);
     progress(`packets: round ${round + 1} of ${rounds}`);
@@ -66,10 +67,27 @@ function canVary(column: Column): boolean {
 }
 
 /** A data plane with a circle of two rules, and one of all the others. */
-async function makeWorld(workspace: Workspace, object: string, column: Column, rules: number): Promise<World> {
+async function makeWorld(
+  workspace: Workspace,
+  object: string,
+  column: Column,
+  rules: number,
+): Promise<World> {
   const label = `packets-${column.toLowerCase()}-${rules}`;
   const netns = await workspace.netns(label);
-  await run(['nsenter', `--net=${netns}`, 'ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth1']);
+  await run([
+    'nsenter',
+    `--net=${netns}`,
+    'ip',
+    'link',
+    'add',
+    'eth0',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth1',
+  ]);
   const { datapath, bpffs } = await workspace.datapath({ slots: rules > 60_000 ? 1 << 18 : 1 << 17 });
   await datapath.addPod({ name: `bench/${label}`, netns, interface: 'eth0' });
   await fill(datapath, `bench/${label}`, column, rules);
@@ -87,7 +105,9 @@ async function fill(datapath: EbpfDatapath, pod: string, column: Column, rules: 
 /** The circles are what they should be: three steps lead to the fourth tuple, a miss changes nothing. */
 function check({ column, rules, programs }: World): void {
   const after = (from: number, steps: number): number =>
-    portsOf(programs.direct.run({ data: frame(protocolOf(column), cycleTuple(column, from)), repeat: steps }).data).local;
+    portsOf(
+      programs.direct.run({ data: frame(protocolOf(column), cycleTuple(column, from)), repeat: steps }).data,
+    ).local;
   const wrong =
     after(0, 3) !== cycleTuple(column, 1).local.port ||
     (rules > 2 && after(2, 3) !== cycleTuple(column, 5).local.port) ||

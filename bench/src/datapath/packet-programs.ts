@@ -45,7 +45,12 @@ export async function flowPrograms(object: string, bpffs: string): Promise<Progr
 }
 
 /** bench_vary with this program as the next one; bpftool puts it there by its pin, as only it can name it so. */
-async function behindVary(object: string, bpffs: string, name: string, next: BpfProgram): Promise<BpfProgram> {
+async function behindVary(
+  object: string,
+  bpffs: string,
+  name: string,
+  next: BpfProgram,
+): Promise<BpfProgram> {
   const opened = native().openObject(object);
   opened.load();
   const programPin = join(bpffs, `bench_${name}`);
@@ -54,7 +59,20 @@ async function behindVary(object: string, bpffs: string, name: string, next: Bpf
   opened.map('bench_next').pin(mapPin);
   const vary = opened.program('bench_vary');
   opened.close();
-  await run(['bpftool', 'map', 'update', 'pinned', mapPin, 'key', '0', '0', '0', '0', 'value', 'pinned', programPin]);
+  await run([
+    'bpftool',
+    'map',
+    'update',
+    'pinned',
+    mapPin,
+    'key',
+    '0',
+    '0',
+    '0',
+    '0',
+    'value',
+    'pinned',
+    programPin,
+  ]);
   return vary;
 }
-

@@ -69,7 +69,10 @@ describe('pods', () => {
     const folder = mkdtempSync(join(tmpdir(), 'serval-lab-test-'));
     const output = openSync(join(folder, 'out'), 'w');
     const script = 'echo $$ $(ps -o sid= -p $$); ls /proc/$$/fd; sleep 1000';
-    const child = pod.spawn('sh', ['-c', script], { stdio: ['ignore', output, output], dumpable: true });
+    const child = pod.spawn('sh', ['-c', script], {
+      stdio: ['ignore', output, output, output],
+      dumpable: true,
+    });
     children.push(child);
     closeSync(output);
     const { podPid } = await pod.processOf(child);
@@ -115,7 +118,9 @@ describe('pods', () => {
     expect(child.kill('SIGTERM')).toBe(true);
     expect(await ended).toEqual([null, 'SIGTERM']);
     expect(existsSync(`/proc/${pid}`)).toBe(false);
+    const asked = performance.now();
     await expect(pod.processOf(child)).rejects.toThrow(code('ERR_NOT_FOUND'));
+    expect(performance.now() - asked).toBeLessThan(1000);
     await expect(pod.run('sh', ['-c', 'echo why >&2; exit 3'])).rejects.toMatchObject({
       message: expect.stringContaining('why'),
       details: { exitCode: 3, stderr: 'why\n' },

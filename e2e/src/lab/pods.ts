@@ -204,8 +204,8 @@ export async function startPod(
 /*
  * The first process that is forked after `unshare --pid` is PID 1 of the new namespace, and the namespace ends with
  * it: so the pause process comes first, `ip` later. It ignores SIGCHLD, thus the kernel reaps the orphans that every
- * PID 1 inherits. Mounts are slaves of the machine's: its unmounts reach the pod (or the pod would keep other pods'
- * namespaces alive), the pod's /proc reaches nobody. Output ends when pause has replaced the shell.
+ * PID 1 inherits. Mounts are slaves of the machine's: what it unmounts goes away in the pod too, while the pod's own
+ * /proc reaches nobody. Output ends when pause has replaced the shell.
  */
 async function startPause(netns: string, lastPid: number, lines: readonly string[]): Promise<number> {
   const pause = `exec ${tool('env')} -i --ignore-signal=CHLD ${tool('sleep')} infinity </dev/null >/dev/null 2>&1`;

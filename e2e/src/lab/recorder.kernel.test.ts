@@ -108,6 +108,22 @@ describe('the recorder', () => {
     expect(packets[0]).toMatchObject({ length: 98, source: near.address4 });
   });
 
+  it('has everything that passed before stop was called', async () => {
+    const recorder = await lab.record([{ at: near, interface: 'eth0', direction: 'out' }], {
+      filter: 'udp port 9',
+    });
+    const burst =
+      'exec 3>/dev/udp/10.2.1.2/9; for ((i = 0; i < 5000; i += 1)); do echo >&3; done 2>/dev/null';
+    await near.run('bash', ['-c', `${burst}; exit 0`]);
+    const { points, dropped } = await recorder.stop();
+    expect(dropped).toBe(0);
+    const sent = Number(
+      /OutDatagrams.*\nUdp: (?:\d+ ){3}(\d+)/.exec(await near.run('cat', ['/proc/net/snmp']))?.[1],
+    );
+    expect(sent).toBeGreaterThan(100);
+    expect(points[0]?.captured).toBe(sent);
+  });
+
   it('says what is wrong with an interface or a filter, and ends what it had started', async () => {
     const good = { at: near, interface: 'eth0' };
     await expect(lab.record([good, { at: near, interface: 'eth7' }])).rejects.toThrow(/eth7/);

@@ -71,8 +71,10 @@ SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *
 		quoted->obstacle = sal_may_have_ports(quoted->protocol) ? SAL_REASON_QUOTE_FRAGMENT : SAL_REASON_NONE;
 		return false;
 	}
-	if (quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP)
+	if (quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP) {
+		quoted->obstacle = SAL_REASON_NONE;
 		return false;
+	}
 	if (quoted->l4 + sizeof(ports) > end || bpf_skb_load_bytes(skb, quoted->l4, ports, sizeof(ports)) < 0) {
 		quoted->obstacle = SAL_REASON_QUOTE_TRUNCATED;
 		return false;

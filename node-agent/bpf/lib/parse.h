@@ -35,7 +35,8 @@ SAL_NOINLINE bool sal_source_routed(struct __sk_buff *skb, __u32 l3, __u32 lengt
 			continue;
 		}
 		if (option[0] == IP_OPTION_LSRR || option[0] == IP_OPTION_SSRR)
-			return option[2] <= option[1]; /* the pointer has not passed the end: hops are left */
+			/* The pointer has not passed the end: hops are left. Cut off: nobody could tell. */
+			return at + sizeof(option) > length || option[2] <= option[1];
 		if (option[1] < 2)
 			return false;
 		at += option[1];

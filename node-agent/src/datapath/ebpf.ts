@@ -93,11 +93,17 @@ export class EbpfDatapath implements Datapath {
         maps: shared.maps,
         kernelContext: options.kernelContext ?? probe.kernelContext,
       };
-      const table = native().flowTable(shared.maps.sal_buckets, shared.maps.sal_slots, encodeConfig(shared.config));
+      const table = native().flowTable(
+        shared.maps.sal_buckets,
+        shared.maps.sal_slots,
+        encodeConfig(shared.config),
+      );
       const tcx = options.attach === undefined ? probe.tcx : options.attach === 'tcx';
       const pairs = new PairTable(shared.maps.sal_pairs);
       const datapath = new EbpfDatapath(context, shared, table, pairs, lock, tcx, {});
-      datapath.ring.buffer = native().ringBuffer(shared.maps.sal_kept_packets, (record) => datapath.kept.add(record));
+      datapath.ring.buffer = native().ringBuffer(shared.maps.sal_kept_packets, (record) =>
+        datapath.kept.add(record),
+      );
       await datapath.adopt();
       return datapath;
     } catch (error) {
@@ -118,10 +124,13 @@ export class EbpfDatapath implements Datapath {
   async addPod(pod: PodSpec): Promise<void> {
     await this.serialised(async () => {
       const known = this.known.get(pod.name);
-      const { inode, ifindex } = await explained(`pod ${pod.name} (${pod.netns}, ${pod.interface})`, async () => ({
-        inode: (await native().netnsIdentity(pod.netns)).inode,
-        ifindex: await native().interfaceIndex(pod.netns, pod.interface),
-      }));
+      const { inode, ifindex } = await explained(
+        `pod ${pod.name} (${pod.netns}, ${pod.interface})`,
+        async () => ({
+          inode: (await native().netnsIdentity(pod.netns)).inode,
+          ifindex: await native().interfaceIndex(pod.netns, pod.interface),
+        }),
+      );
       if (known === undefined) {
         this.known.set(pod.name, { ...pod, inode, ifindex, held: false });
       } else if (known.inode === inode && known.ifindex === ifindex) {
@@ -177,7 +186,9 @@ export class EbpfDatapath implements Datapath {
     const ready = rules.map((rule) => readyRule(rule, this.reader));
     await this.serialised(async () => {
       const pod = this.pod(name);
-      const slots = pod.attached ? this.table.find(encodeKeys(pod.attached.id, ready, 'egress')) : new Uint32Array(ready.length);
+      const slots = pod.attached
+        ? this.table.find(encodeKeys(pod.attached.id, ready, 'egress'))
+        : new Uint32Array(ready.length);
       const missing = slots.findIndex((slot) => slot === 0);
       if (missing >= 0) throw absentFlow(name, rules[missing] as FlowRule);
       this.table.setState(slots, stateNumber[state]);
@@ -236,7 +247,10 @@ export class EbpfDatapath implements Datapath {
     );
     return {
       sent: result.sent,
-      refused: result.refused.map(({ index, code }) => ({ tuple: (packets[index] as KeptPacket).tuple, code })),
+      refused: result.refused.map(({ index, code }) => ({
+        tuple: (packets[index] as KeptPacket).tuple,
+        code,
+      })),
     };
   }
 
@@ -468,4 +482,3 @@ async function takeLock(bpffs: string): Promise<Server> {
   });
   return server;
 }
-

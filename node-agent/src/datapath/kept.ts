@@ -80,14 +80,20 @@ export class KeptStore {
   }
 }
 
-/** A reset makes the rest pointless; an acknowledgement is worth sending where it says more than the segment does. */
+/** A reset makes the rest pointless; an acknowledgement is worth sending where the segment doesn't say as much. */
 function worthSending(flow: KeptFlow): KeptRecord[] {
-  if (flow.reset !== undefined) return [flow.reset];
-  const records: KeptRecord[] = [...flow.datagrams];
-  if (flow.segment !== undefined) records.push(flow.segment);
-  const ack = flow.acknowledgement;
-  if (ack !== undefined && (flow.segment === undefined || !before(ack.header.ack, flow.segment.header.ack))) records.push(ack);
+  const { reset, segment, acknowledgement, datagrams } = flow;
+  if (reset !== undefined) return [reset];
+  const records = [...datagrams];
+  if (segment !== undefined) records.push(segment);
+  if (acknowledgement !== undefined && saysMore(acknowledgement, segment)) records.push(acknowledgement);
   return records;
+}
+
+/** Younger counts too: it may open the window. */
+function saysMore({ header }: KeptRecord, segment: KeptRecord | undefined): boolean {
+  if (segment === undefined || before(segment.header.ack, header.ack)) return true;
+  return segment.header.ack === header.ack && segment.header.timeNs < header.timeNs;
 }
 
 function kindOf(header: SalKeptPacket): KeptPacket['kind'] {

@@ -62,7 +62,11 @@ export class PairTable {
   private put(names: readonly string[]): void {
     if (names.length === 0) return;
     const values = Buffer.alloc(names.length * 4, 0);
-    this.map.updateBatch(Buffer.concat(names.map((name) => Buffer.from(name, 'latin1'))), values, names.length);
+    this.map.updateBatch(
+      Buffer.concat(names.map((name) => Buffer.from(name, 'latin1'))),
+      values,
+      names.length,
+    );
   }
 
   /** Slots of this pair after the change. */
@@ -81,7 +85,10 @@ function changed<Key>(counts: Map<Key, number>, key: Key, change: number): numbe
 }
 
 /** How many of these slots each pair has: a pair's text is made once, not for every slot. */
-function byPair(slots: Buffer, indices: ArrayLike<number> = firstNumbers(slotCount(slots))): Map<string, number> {
+function byPair(
+  slots: Buffer,
+  indices: ArrayLike<number> = firstNumbers(slotCount(slots)),
+): Map<string, number> {
   const totals = new Map<string, number>();
   const { members, sizes } = groupSlots(slots, indices, pairFrom, pairTo);
   members.forEach((index, group) => {

@@ -212,7 +212,12 @@ export function encodeKeys(podId: number, rules: readonly ReadyRule[], direction
 }
 
 /** A struct sal_tuple in words of the interface. */
-export function decodeTuple(tuple: { local: Buffer; remote: Buffer; localPort: number; remotePort: number }): FlowTuple {
+export function decodeTuple(tuple: {
+  local: Buffer;
+  remote: Buffer;
+  localPort: number;
+  remotePort: number;
+}): FlowTuple {
   return {
     local: { address: addressText(tuple.local), port: tuple.localPort },
     remote: { address: addressText(tuple.remote), port: tuple.remotePort },

@@ -99,7 +99,10 @@ export function groupSlots(slots: Buffer, indices: ArrayLike<number>, from: numb
     const at = index * wordsPerSlot;
     let place = hashWords(words, at + from, at + to) >>> shift;
     let group = places[place] as number;
-    while (group !== 0 && !sameWords(words, (members[group - 1] as number) * wordsPerSlot + from, at + from, to - from)) {
+    while (
+      group !== 0 &&
+      !sameWords(words, (members[group - 1] as number) * wordsPerSlot + from, at + from, to - from)
+    ) {
       place = (place + 1) % places.length;
       group = places[place] as number;
     }

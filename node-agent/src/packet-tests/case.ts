@@ -54,8 +54,11 @@ export function single(
 }
 
 /** Reasons that these cases provoke. */
-export function coveredReasons(cases: readonly PacketCase[]): Set<DropReason> {
-  const reasons = new Set<DropReason>();
+export function coveredReasons(
+  cases: readonly PacketCase[],
+  longCases: ReadonlyArray<{ drop: DropReason }>,
+): Set<DropReason> {
+  const reasons = new Set<DropReason>(longCases.map(({ drop }) => drop));
   for (const { steps, overflow } of cases) {
     if (overflow !== undefined) reasons.add('HELD_OVERFLOW');
     for (const { expect } of steps)

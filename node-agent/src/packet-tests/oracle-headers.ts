@@ -74,7 +74,7 @@ export function parseIpv4(frame: Buffer, l3: number): Headers | undefined {
   return headers;
 }
 
-/** Does a loose or strict source route have hops left? */
+/** Does a loose or strict source route have hops left? One that is cut off counts as such. */
 function sourceRouteAhead(options: Buffer): boolean {
   let at = 0;
   while (at < options.length) {
@@ -87,24 +87,6 @@ function sourceRouteAhead(options: Buffer): boolean {
     const length = options[at + 1] ?? 0;
     if (type === 131 || type === 137) return (options[at + 2] ?? 0) <= length;
     if (length < 2) return false;
-    at += length;
-  }
-  return false;
-}
-
-/** Are the options such that no stack accepts them (so that it doesn't matter what becomes of the packet)? */
-export function optionsMalformed(frame: Buffer, headers: Headers): boolean {
-  if (headers.version === 6) return false;
-  const options = frame.subarray(headers.l3 + 20, headers.l3 + ((frame[headers.l3] as number) & 15) * 4);
-  let at = 0;
-  while (at < options.length && options[at] !== 0) {
-    if (options[at] === 1) {
-      at++;
-      continue;
-    }
-    const length = options[at + 1] ?? 0;
-    const isRoute = options[at] === 131 || options[at] === 137;
-    if (length < 2 || at + length > options.length || (isRoute && length < 3)) return true;
     at += length;
   }
   return false;

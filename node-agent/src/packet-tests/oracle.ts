@@ -7,7 +7,7 @@ import { salReason } from '../datapath/abi.generated.js';
 import { addressBytes } from '../datapath/address.js';
 import type { FlowTuple, Protocol } from '../datapath/types.js';
 import { isError, pseudoResidue, residue } from './oracle-checksums.js';
-import { optionsMalformed, parseFrame, parseIpv4, parseIpv6, type Headers } from './oracle-headers.js';
+import { parseFrame, parseIpv4, parseIpv6, type Headers } from './oracle-headers.js';
 
 export type Direction = 'egress' | 'ingress';
 export type State = 'pending' | 'held' | 'active';
@@ -84,10 +84,7 @@ export class Oracle {
     const held = this.heldPods.has(pod);
     if (headers === undefined) return held ? unreadable(frame) : untouched;
     if (carriesMapped(frame, headers)) return held ? dropped(salReason.HELD_POD) : untouched;
-    const expectation = this.expectIp(scope, frame, headers, held);
-    return optionsMalformed(frame, headers) && !expectation.untouched
-      ? { ...expectation, drops: [...expectation.drops, salReason.SOURCE_ROUTED] }
-      : expectation;
+    return this.expectIp(scope, frame, headers, held);
   }
 
   private expectIp(scope: string, frame: Buffer, headers: Headers, held: boolean): Expectation {

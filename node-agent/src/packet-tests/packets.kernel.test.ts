@@ -3,10 +3,12 @@ import { afterAll, describe, expect, it } from '@jest/globals';
 import { dropReasons } from '../datapath/reasons.js';
 import { coveredReasons } from './case.js';
 import { allCases } from './cases/index.js';
-import { Harness } from './harness.js';
+import { Harness, type Support } from './harness.js';
+import { longCases, runLongCases } from './long-packets.js';
 import { runCase } from './runner.js';
 
 const harness = await Harness.open();
+const [first] = harness.variants().filter(({ lacks }) => lacks === undefined);
 
 afterAll(() => {
   harness.dispose();
@@ -25,9 +27,14 @@ for (const { variant, lacks } of harness.variants()) {
   });
 }
 
+it('packets that are too long for a test run, through a device', async () => {
+  const results = await runLongCases(harness, (first as Support).variant);
+  expect(Object.fromEntries(results)).toEqual(Object.fromEntries(longCases.map(({ name }) => [name, []])));
+});
+
 describe('the tables', () => {
   it('provoke every drop reason', () => {
-    expect([...coveredReasons(allCases)].sort()).toEqual([...dropReasons].sort());
+    expect([...coveredReasons(allCases, longCases)].sort()).toEqual([...dropReasons].sort());
   });
 
   it('name each case once', () => {

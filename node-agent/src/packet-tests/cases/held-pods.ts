@@ -104,7 +104,6 @@ const piece = ipv4Fragments(
   raw(17, payload(64)),
   32,
 )[1] as Buffer;
-const longSyn = { flags: 'S', payload: payload(9300) };
 const plain = flow();
 
 export const heldPods: readonly PacketCase[] = [
@@ -120,11 +119,6 @@ export const heldPods: readonly PacketCase[] = [
   ...both('IPv4-mapped addresses in IPv6', { packet: mapped }, dropped),
   ...both('IPv4-mapped addresses in IPv6 behind a tag', { packet: mappedTagged }, dropped),
   ...both('a later fragment', { packet: frame({}, piece) }, dropped),
-  single(
-    'held pod: a SYN that is too long to be kept',
-    { held: true, way: 'egress', packet: frame({}, sent(plain, plain.identity, longSyn)) },
-    { drop: 'HELD_TOO_LONG' },
-  ),
   {
     name: 'held pod: another pod is not concerned',
     pod: 'other',

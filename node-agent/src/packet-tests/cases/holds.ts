@@ -151,12 +151,6 @@ const shapes: PacketCase[] = [
     kept: [kept('segment', tcp, { payload: payload(2) })],
   },
   {
-    name: 'a jumbo segment is kept',
-    rules: [tcp],
-    steps: [held(tcp, { payload: payload(8000) })],
-    kept: [kept('segment', tcp, { payload: payload(8000) })],
-  },
-  {
     name: 'a tagged packet is kept without its tags',
     rules: [tcp],
     steps: [
@@ -199,16 +193,6 @@ const udpCases: PacketCase[] = ([4, 6] as const).flatMap((family) => {
 });
 
 const refused: PacketCase[] = [
-  single(
-    'a datagram longer than a jumbo frame can not be kept',
-    {
-      rules: [udp],
-      way: 'egress',
-      packet: frame({}, sent(udp, udp.identity, { payload: payload(9300) })),
-      kept: [],
-    },
-    { drop: 'HELD_TOO_LONG' },
-  ),
   {
     name: 'several datagrams in one GSO packet can not be told apart: none is kept',
     rules: [udp],
