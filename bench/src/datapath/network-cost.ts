@@ -36,8 +36,7 @@ export interface NetworkResult {
   roundTripMicroseconds: Record<'median' | 'p99', Record<VariantName, Spread>>;
 }
 
-const measures = ['oneStream', 'eightStreams', 'median', 'p99'] as const;
-type Measure = (typeof measures)[number];
+type Measure = 'oneStream' | 'eightStreams' | 'median' | 'p99';
 type Samples = Record<Measure, Record<VariantName, number[]>>;
 
 export async function measureNetwork(

@@ -108,20 +108,41 @@ describe('the recorder', () => {
     expect(packets[0]).toMatchObject({ length: 98, source: near.address4 });
   });
 
-  it('has everything that passed before stop was called', async () => {
+  it('has everything that passed before stop was called, also what tcpdump had no time for yet', async () => {
     const recorder = await lab.record([{ at: near, interface: 'eth0', direction: 'out' }], {
       filter: 'udp port 9',
     });
+    const tcpdump =
+      pidsOf(lab.id).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'tcpdump\n') ?? 0;
+    process.kill(tcpdump, 'SIGSTOP');
     const burst =
       'exec 3>/dev/udp/10.2.1.2/9; for ((i = 0; i < 5000; i += 1)); do echo >&3; done 2>/dev/null';
     await near.run('bash', ['-c', `${burst}; exit 0`]);
+    process.kill(tcpdump, 'SIGCONT');
     const { points, dropped } = await recorder.stop();
-    expect(dropped).toBe(0);
     const sent = Number(
       /OutDatagrams.*\nUdp: (?:\d+ ){3}(\d+)/.exec(await near.run('cat', ['/proc/net/snmp']))?.[1],
     );
-    expect(sent).toBeGreaterThan(100);
-    expect(points[0]?.captured).toBe(sent);
+    expect(sent).toBeGreaterThan(1000);
+    expect({ captured: points[0]?.captured, dropped }).toEqual({ captured: sent, dropped: 0 });
+  });
+
+  it('says how many packets the kernel had to drop, and the audit says so too', async () => {
+    const point = { at: near, interface: 'eth0', direction: 'out' as const };
+    const recorder = await lab.record([point], { filter: 'udp port 9', buffer: 64 });
+    const tcpdump =
+      pidsOf(lab.id).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'tcpdump\n') ?? 0;
+    process.kill(tcpdump, 'SIGSTOP');
+    const burst =
+      'exec 3>/dev/udp/10.2.1.2/9; for ((i = 0; i < 5000; i += 1)); do echo >&3; done 2>/dev/null';
+    await near.run('bash', ['-c', `${burst}; exit 0`]);
+    process.kill(tcpdump, 'SIGCONT');
+    const recording = await recorder.stop();
+    expect(recording.dropped).toBeGreaterThan(0);
+    expect(recording.points[0]?.dropped).toBe(recording.dropped);
+    expect(auditRecording(recording, lab.assignments)).toMatchObject([
+      { kind: 'incomplete', point: 'p1/eth0/out' },
+    ]);
   });
 
   it('says what is wrong with an interface or a filter, and ends what it had started', async () => {

@@ -94,6 +94,8 @@ describe('removal', () => {
 describe('an owner that dies', () => {
   const id = `t${process.pid % 100000}`;
 
+  const children: ChildProcess[] = [];
+
   /** Starts `lab up --hold` and waits until the lab stands. */
   async function hold(): Promise<ChildProcess> {
     if (!existsSync(mainFile)) throw new Error(`${mainFile} is missing: run "npm run build" first`);
@@ -102,6 +104,7 @@ describe('an owner that dies', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, NODE_OPTIONS: '' },
     });
+    children.push(child);
     await Promise.race([
       once(child.stdout, 'data'),
       once(child, 'exit').then(([exitCode]) =>
@@ -112,6 +115,7 @@ describe('an owner that dies', () => {
   }
 
   afterEach(() => {
+    for (const child of children.splice(0)) child.kill('SIGKILL'); // also when a test failed in the middle
     if (labIds().includes(id)) removeLab(id);
   });
 

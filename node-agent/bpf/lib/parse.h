@@ -26,8 +26,11 @@ SAL_NOINLINE bool sal_source_routed(struct __sk_buff *skb, __u32 l3, __u32 lengt
 	for (int i = 0; i < 40; i++) {
 		__u8 option[3] = {};
 
-		if (at >= length || bpf_skb_load_bytes(skb, l3 + sizeof(struct iphdr) + at, option, 3) < 0)
+		if (at >= length)
 			return false;
+		/* Cut off, here or below: nobody could tell. */
+		if (bpf_skb_load_bytes(skb, l3 + sizeof(struct iphdr) + at, option, sizeof(option)) < 0)
+			return true;
 		if (option[0] == 0)
 			return false;
 		if (option[0] == 1) {
@@ -35,7 +38,7 @@ SAL_NOINLINE bool sal_source_routed(struct __sk_buff *skb, __u32 l3, __u32 lengt
 			continue;
 		}
 		if (option[0] == IP_OPTION_LSRR || option[0] == IP_OPTION_SSRR)
-			/* The pointer has not passed the end: hops are left. Cut off: nobody could tell. */
+			/* The pointer has not passed the end: hops are left. */
 			return at + sizeof(option) > length || option[2] <= option[1];
 		if (option[1] < 2)
 			return false;

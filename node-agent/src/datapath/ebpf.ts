@@ -2,19 +2,20 @@
  * The data plane in eBPF. Pinned maps are the truth: this class keeps no state that a restarted agent couldn't read
  * from them, and a kill at any point leaves the programs translating.
  */
-import { createServer, type Server } from 'node:net';
+import type { Server } from 'node:net';
 import { mkdirSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import { native, type FlowTable, type RingBuffer } from '../native.js';
-import { salDrop, salLimit, salPod, salPodFlag, salReason, salState, type SalPod } from './abi.generated.js';
+import { salDrop, salLimit, salPod, salPodFlag, salReason, type SalPod } from './abi.generated.js';
 import { adoptPod, attachPod, detachPod, type AttachContext, type AttachTarget } from './attachment.js';
 import { explained } from './errors.js';
 import { KeptStore } from './kept.js';
+import { takeLock } from './lock.js';
 import { PairTable } from './pair-table.js';
 import { closeMaps, encodeConfig, openMaps, type SharedMaps } from './pins.js';
 import { dropReasons, noDrops } from './reasons.js';
-import { AddressReader, encodeKeys, readyRule, SlotWriter, stateNumber, type ReadyRule } from './rules.js';
+import { AddressReader, encodeKeys, planSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
 import { countFlows, countHops, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
 import type {
   Datapath,
@@ -58,6 +59,7 @@ export class EbpfDatapath implements Datapath {
   private readonly reader = new AddressReader();
   private readonly kept = new KeptStore();
   private queue: Promise<unknown> = Promise.resolve();
+  private ring: RingBuffer | undefined;
 
   private constructor(
     private readonly context: AttachContext,
@@ -66,7 +68,6 @@ export class EbpfDatapath implements Datapath {
     private readonly pairs: PairTable,
     private readonly lock: Server,
     private readonly tcx: boolean,
-    private readonly ring: { buffer?: RingBuffer },
   ) {}
 
   /**
@@ -100,8 +101,8 @@ export class EbpfDatapath implements Datapath {
       );
       const tcx = options.attach === undefined ? probe.tcx : options.attach === 'tcx';
       const pairs = new PairTable(shared.maps.sal_pairs);
-      const datapath = new EbpfDatapath(context, shared, table, pairs, lock, tcx, {});
-      datapath.ring.buffer = native().ringBuffer(shared.maps.sal_kept_packets, (record) =>
+      const datapath = new EbpfDatapath(context, shared, table, pairs, lock, tcx);
+      datapath.ring = native().ringBuffer(shared.maps.sal_kept_packets, (record) =>
         datapath.kept.add(record),
       );
       await datapath.adopt();
@@ -231,7 +232,7 @@ export class EbpfDatapath implements Datapath {
   async takeKept(name: string): Promise<KeptPacket[]> {
     return this.serialised(() => {
       const pod = this.pod(name);
-      this.ring.buffer?.consume();
+      this.ring?.consume();
       return Promise.resolve(pod.attached ? this.kept.take(pod.attached.id, name) : []);
     });
   }
@@ -273,7 +274,7 @@ export class EbpfDatapath implements Datapath {
 
   async close(): Promise<void> {
     await this.serialised(() => {
-      this.ring.buffer?.close();
+      this.ring?.close();
       this.table.close();
       closeMaps(this.shared.maps);
       return new Promise<void>((resolve) => this.lock.close(() => resolve()));
@@ -337,33 +338,10 @@ export class EbpfDatapath implements Datapath {
   }
 
   private publish(id: number, ready: readonly ReadyRule[]): void {
-    const inbound = ready.filter((rule) => !rule.plain);
-    const ingressNow = this.table.find(encodeKeys(id, inbound, 'ingress'));
-    const egressNow = this.table.find(encodeKeys(id, ready, 'egress'));
-    const writer = new SlotWriter(id, inbound.length + ready.length);
-    /** What replaces a slot has its key, and so its address pair: that one is counted already. */
-    const fresh: number[] = [];
-    const itselfAgain: number[] = [];
-    inbound.forEach((rule, i) => {
-      if (ingressNow[i] === 0) fresh.push(writer.count);
-      writer.put(rule, 'ingress', salState.ACTIVE);
+    const { slots, fresh, itselfAgain } = planSlots(id, ready, {
+      ingress: this.table.find(encodeKeys(id, ready, 'ingress')),
+      egress: this.table.find(encodeKeys(id, ready, 'egress')),
     });
-    ready.forEach((one, i) => {
-      const now = egressNow[i] as number;
-      const { state } = one.rule;
-      // A pending hop leaves alone where outbound packets go now; a flow that is itself again needs no outbound rule.
-      if (one.plain && state === 'active') {
-        if (now !== 0) itselfAgain.push(now);
-      } else if (state !== 'pending' || now === 0) {
-        if (now === 0) fresh.push(writer.count);
-        writer.put(one, 'egress', stateNumber[state]);
-      }
-    });
-    this.insert(writer.slots(), fresh);
-    this.removeSlots(readSlots(this.table, Uint32Array.from(itselfAgain)));
-  }
-
-  private insert(slots: Buffer, fresh: readonly number[]): void {
     this.pairs.add(slots, fresh);
     try {
       this.table.insert(slots);
@@ -371,6 +349,7 @@ export class EbpfDatapath implements Datapath {
       this.pairs.remove(slots, fresh);
       throw error;
     }
+    this.removeSlots(readSlots(this.table, Uint32Array.from(itselfAgain)));
   }
 
   private removeSlots({ numbers, slots, indices }: SlotSelection): void {
@@ -419,7 +398,7 @@ export class EbpfDatapath implements Datapath {
     const { id } = pod.attached;
     await explained(`pod ${pod.name}`, () => detachPod(this.context, target(pod)));
     this.clearPod(id);
-    this.ring.buffer?.consume();
+    this.ring?.consume();
     this.kept.clear(id);
     delete pod.attached;
     pod.held = false;
@@ -461,24 +440,4 @@ function absentFlow(pod: string, rule: FlowRule): ServalError {
     reason: 'it has no outbound rule',
     remedy: 'Apply the rule before its state is set',
   });
-}
-
-/** One writer for one set of maps. The kernel gives an abstract socket back when its owner dies, however it dies. */
-async function takeLock(bpffs: string): Promise<Server> {
-  const server = createServer();
-  server.unref();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) =>
-      reject(
-        new ServalError(cause.code === 'EADDRINUSE' ? 'ERR_CONFLICT' : 'ERR_KERNEL', {
-          subject: bpffs,
-          reason: cause.code === 'EADDRINUSE' ? 'another process writes this data plane' : cause.message,
-          remedy: 'One agent runs on a node: stop the other one first',
-          cause,
-        }),
-      ),
-    );
-    server.listen(`\0serval-datapath:${bpffs}`, resolve);
-  });
-  return server;
 }

@@ -22,7 +22,8 @@ interface KeptFlow {
 
 interface KeptRecord {
   header: SalKeptPacket;
-  data: Buffer;
+  /** whole, checksums complete: made ready as it comes in, while everybody waits, and not at the switch */
+  packet: Buffer;
 }
 
 /** Sequence numbers wrap around: true where a comes before b. */
@@ -42,7 +43,7 @@ export class KeptStore {
     const name = record.toString('latin1', salKeptPacket.offset.key, salKeptPacket.offset.seq);
     let flow = this.flows.get(name);
     if (flow === undefined) this.flows.set(name, (flow = { header, datagrams: [] }));
-    this.put(flow, { header, data });
+    this.put(flow, { header, packet: completePacket(data, header) });
   }
 
   /** The programs filter only roughly (two CPUs may race): the last word is here. */
@@ -58,7 +59,7 @@ export class KeptStore {
       if (flow.datagrams.length > datagramsPerFlow) {
         const oldest = flow.datagrams.shift() as KeptRecord;
         this.overflow.packets += 1n;
-        this.overflow.bytes += BigInt(oldest.data.length);
+        this.overflow.bytes += BigInt(oldest.packet.length);
       }
     }
   }
@@ -111,7 +112,7 @@ function keptPacket(record: KeptRecord, pod: string): KeptPacket {
     direction: header.key.scope.direction === salDirection.EGRESS ? 'egress' : 'ingress',
     tuple: decodeTuple(header.key.tuple),
     kind: kindOf(header),
-    packet: completePacket(record.data, header),
+    packet: record.packet,
   };
 }
 

@@ -191,6 +191,44 @@ export function encodeSlots(podId: number, plan: readonly SlotPlan[]): Buffer {
   return writer.slots();
 }
 
+export interface SlotsOfRules {
+  /** inbound halves before outbound ones */
+  slots: Buffer;
+  /** which of them replace nothing: what is replaced has the same key, and so an address pair that is counted already */
+  fresh: number[];
+  /** numbers of outbound halves that have nothing to translate any more */
+  itselfAgain: number[];
+}
+
+/** What has to be published for these rules, given the slots (0: none) that their keys have now. */
+export function planSlots(
+  podId: number,
+  ready: readonly ReadyRule[],
+  now: Record<Direction, Uint32Array>,
+): SlotsOfRules {
+  const writer = new SlotWriter(podId, ready.length * 2);
+  const fresh: number[] = [];
+  const itselfAgain: number[] = [];
+  const put = (rule: ReadyRule, direction: Direction, state: number, slotNow: number): void => {
+    if (slotNow === 0) fresh.push(writer.count);
+    writer.put(rule, direction, state);
+  };
+  ready.forEach((one, i) => {
+    if (!one.plain) put(one, 'ingress', salState.ACTIVE, now.ingress[i] as number);
+  });
+  ready.forEach((one, i) => {
+    const slotNow = now.egress[i] as number;
+    const { state } = one.rule;
+    // A pending hop leaves alone where outbound packets go now; a flow that is itself again needs no outbound rule.
+    if (one.plain && state === 'active') {
+      if (slotNow !== 0) itselfAgain.push(slotNow);
+    } else if (state !== 'pending' || slotNow === 0) {
+      put(one, 'egress', stateNumber[state], slotNow);
+    }
+  });
+  return { slots: writer.slots(), fresh, itselfAgain };
+}
+
 /** As a rule one end moves at a time, and the other end's words need not be looked at. */
 function addressDiff(from: ReadyTuple, to: ReadyTuple): number {
   if (from.local === to.local) return from.remote === to.remote ? 0 : wordsDiff(from.remote, to.remote);

@@ -115,7 +115,7 @@ export function udp(fields: UdpFields): Segment {
 /** With a checksum of the caller's, right or wrong, nothing is left to complete. */
 function finished(segment: Segment, checksum: number | undefined): Segment {
   if (checksum === undefined) return segment;
-  segment.bytes.writeUInt16BE(checksum, segment.checksumAt as number);
+  segment.bytes.writeUInt16BE(checksum, segment.checksumAt);
   return { protocol: segment.protocol, bytes: segment.bytes };
 }
 

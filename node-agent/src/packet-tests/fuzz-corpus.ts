@@ -1,5 +1,4 @@
 /** What the fuzzer starts from: rules of every kind in three pods, and well-formed packets about each of them. */
-import type { FlowState, Protocol } from '../datapath/types.js';
 import {
   authentication,
   destinationOptions,
@@ -40,14 +39,14 @@ export interface Seedling {
 
 /** Every combination of family, protocol, state, ports changed or not. */
 export function fuzzRules(at: Place): TestRule[] {
-  const rules: TestRule[] = [];
-  for (const family of [4, 6] as const)
-    for (const protocol of ['tcp', 'udp'] as Protocol[])
-      for (const state of ['active', 'pending', 'held'] as FlowState[])
-        for (const portsChanged of [false, true]) {
-          const shift = rules.length;
-          rules.push(flow({ family, protocol, at, state, portsChanged, shift, flowId: BigInt(shift + 1) }));
-        }
+  const choices = ([4, 6] as const).flatMap((family) =>
+    (['tcp', 'udp'] as const).flatMap((protocol) =>
+      (['active', 'pending', 'held'] as const).flatMap((state) =>
+        [false, true].map((portsChanged) => ({ family, protocol, state, portsChanged })),
+      ),
+    ),
+  );
+  const rules = choices.map((choice, shift) => flow({ ...choice, at, shift, flowId: BigInt(shift + 1) }));
   return rules.map(onWirePortsOfItsOwn);
 }
 

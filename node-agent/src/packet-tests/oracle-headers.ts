@@ -69,23 +69,24 @@ export function parseIpv4(frame: Buffer, l3: number): Headers | undefined {
     obstacles: [],
     broken: false,
   };
-  if (sourceRouteAhead(frame.subarray(l3 + 20, headers.l4))) headers.obstacles.push(salReason.SOURCE_ROUTED);
+  if (sourceRouteAhead(frame, l3 + 20, headers.l4)) headers.obstacles.push(salReason.SOURCE_ROUTED);
   if (protocol === 51 && headers.fragment !== 'later') followExtensions(frame, headers, 51);
   return headers;
 }
 
-/** Does a loose or strict source route have hops left? One that is cut off counts as such. */
-function sourceRouteAhead(options: Buffer): boolean {
-  let at = 0;
-  while (at < options.length) {
-    const type = options[at] as number;
+/** Does a loose or strict source route have hops left? What is cut off, by its header or by the frame, counts as such. */
+function sourceRouteAhead(frame: Buffer, from: number, to: number): boolean {
+  let at = from;
+  while (at < to) {
+    if (at + 3 > frame.length) return true;
+    const type = frame[at] as number;
     if (type === 0) return false;
     if (type === 1) {
       at++;
       continue;
     }
-    const length = options[at + 1] ?? 0;
-    if (type === 131 || type === 137) return (options[at + 2] ?? 0) <= length;
+    const length = frame[at + 1] as number;
+    if (type === 131 || type === 137) return at + 3 > to || (frame[at + 2] as number) <= length;
     if (length < 2) return false;
     at += length;
   }

@@ -152,9 +152,8 @@ export class Oracle {
     const discovery = headers.version === 6 && type >= 133 && type <= 137;
     if (held && !discovery) return dropped(salReason.HELD_POD);
     if (!isError(frame, headers)) return untouched;
-    const at = headers.l4 + 8;
-    const quoted = headers.version === 4 ? parseIpv4(frame, at) : parseIpv6(frame, at);
-    if (quoted === undefined || carriesMapped(frame, quoted)) return untouched;
+    const quoted = quotedHeaders(frame, headers);
+    if (quoted === undefined) return untouched;
     // The quoted packet travelled the other way: its source is where the error goes.
     const pair = scope + reversedPairText(frame, quoted);
     const unnamed = unnamedQuote(headers, quoted);
@@ -176,6 +175,17 @@ export class Oracle {
       return dropped(...(headers.obstacles.length > 0 ? headers.obstacles : quoted.obstacles));
     return translatedError(frame, headers, quoted, found);
   }
+}
+
+/** Of the packet that an error is about; undefined where it can't be ours. */
+function quotedHeaders(frame: Buffer, outer: Headers): Headers | undefined {
+  const at = outer.l4 + 8;
+  const quoted = outer.version === 4 ? parseIpv4(frame, at) : parseIpv6(frame, at);
+  if (quoted === undefined || carriesMapped(frame, quoted)) return undefined;
+  // No packet of a translated flow leaves with an authentication header: nobody can quote one. (Over IPv6, where
+  // extension headers are followed anyway, such a quote is dropped.)
+  const isSigned = quoted.version === 4 && frame[at + 9] === 51 && quoted.fragment !== 'later';
+  return isSigned ? undefined : quoted;
 }
 
 /** Why a quote doesn't name a flow: a reason where it may be one of ours, 0 where it can't; undefined where it does. */

@@ -3,7 +3,8 @@ import { salReason } from '../datapath/abi.generated.js';
 import type { DropReason } from '../datapath/types.js';
 import type { Expected, PacketCase, Step } from './case.js';
 import { allCases } from './cases/index.js';
-import { Harness, oracleRules, podIds, singleDrop, type DropCounts, type Variant } from './harness.js';
+import type { TestRunInput, TestRunResult } from '../native.js';
+import { Harness, oracleRules, podIds, singleDrop, type Variant } from './harness.js';
 import { describeFrame, wrongChecksums, wrongInIpPacket } from './oracle-checksums.js';
 import { meets, Oracle, type Direction } from './oracle.js';
 
@@ -60,71 +61,73 @@ interface Bench {
 }
 
 function runStep(bench: Bench, step: Step): string[] {
-  const { harness, variant, one, pod, oracle } = bench;
-  // GSO and CHECKSUM_COMPLETE can't be had together, and nobody asks for the checksum of a packet that is dropped.
-  const checksumComplete = step.gso === undefined && !isDrop(step.expect);
-  const gso = step.gso === undefined ? {} : { gsoSize: step.gso.size, gsoSegments: step.gso.segments };
-  const input = {
-    data: step.packet,
-    ...gso,
-    checksumComplete,
-    ...(step.repeat === undefined ? {} : { repeat: step.repeat }),
-  };
-  const before = harness.drops();
-  let result;
-  try {
-    result = harness.run(pod, step.way, variant, input);
-  } catch (error) {
-    return [
-      `the kernel says ${String(error)}${variant.checksumComplete ? ' (EBADMSG: skb->csum is wrong)' : ''}`,
-    ];
-  }
+  const before = bench.harness.drops();
+  const result = runPacket(bench, step);
+  if (typeof result === 'string') return [result];
   if (step.repeat !== undefined) return [];
-  const after = harness.drops();
-  const fate = describeFate(step, result, before, after);
-  const failures = [...fate.failures];
-  if (failures.length > 0) return failures;
-  const expectation = oracle.expect(pod, step.way, step.packet);
-  const drop = fate.drop === undefined ? undefined : salReason[fate.drop];
-  // How a ring buffer or a length limit feels is not the oracle's business.
-  const isHoldDetail =
-    fate.drop === 'HELD_RING_FULL' || fate.drop === 'HELD_TOO_LONG' || step.gso !== undefined;
-  if (!isHoldDetail && !meets(expectation, step.packet, result.data, drop))
-    failures.push('the oracle comes to something else');
-  if (drop === undefined)
-    failures.push(...compareNames(wrongChecksums(result.data), one.wrongChecksums ?? []));
-  return failures;
+  const after = bench.harness.drops();
+  const failures = isDrop(step.expect)
+    ? checkDropped(step, step.expect.drop, result.verdict, singleDrop(before, after))
+    : checkPassed(step, step.expect, result, JSON.stringify(before) === JSON.stringify(after));
+  return failures.length > 0 ? failures : askOracle(bench, step, result.data);
 }
 
-type Fate = { drop?: keyof DropCounts; failures: string[] };
-
-/** Compare verdict, bytes and counters with the table. */
-function describeFate(
-  step: Step,
-  result: { verdict: number; data: Buffer },
-  before: DropCounts,
-  after: DropCounts,
-): Fate {
-  const counted = singleDrop(before, after);
-  const isDropped = result.verdict !== verdicts.pass;
-  if (isDropped && counted === undefined) return { failures: ['dropped, but not counted once'] };
-  if (!isDropped && JSON.stringify(before) !== JSON.stringify(after))
-    return { failures: ['passed, but counted as dropped'] };
-  const { expect } = step;
-  if (isDrop(expect)) {
-    if (counted?.reason !== expect.drop)
-      return { failures: [`expected drop ${expect.drop}, got ${counted?.reason ?? 'passed'}`] };
-    if (counted.bytes !== step.packet.length)
-      return { failures: [`counted ${counted.bytes} bytes of ${step.packet.length}`] };
-    return { drop: counted.reason, failures: checkVerdict(step, counted.reason, result.verdict) };
-  }
-  if (counted !== undefined) return { failures: [`expected to pass, dropped as ${counted.reason}`] };
-  const wanted = expect === 'pass untouched' ? step.packet : expect;
-  return {
-    failures: result.data.equals(wanted)
-      ? []
-      : [`expected ${describeFrame(wanted)}\n     got ${describeFrame(result.data)}`],
+/** The program's result, or what the kernel says against it. */
+function runPacket({ harness, variant, pod }: Bench, step: Step): TestRunResult | string {
+  const input: TestRunInput = {
+    data: step.packet,
+    // GSO and CHECKSUM_COMPLETE can't be had together, and nobody asks for the checksum of a packet that is dropped.
+    checksumComplete: step.gso === undefined && !isDrop(step.expect),
+    ...(step.gso === undefined ? {} : { gsoSize: step.gso.size, gsoSegments: step.gso.segments }),
+    ...(step.repeat === undefined ? {} : { repeat: step.repeat }),
   };
+  try {
+    return harness.run(pod, step.way, variant, input);
+  } catch (error) {
+    return `the kernel says ${String(error)}${variant.checksumComplete ? ' (EBADMSG: skb->csum is wrong)' : ''}`;
+  }
+}
+
+function checkDropped(
+  step: Step,
+  reason: DropReason,
+  verdict: number,
+  counted: ReturnType<typeof singleDrop>,
+): string[] {
+  if (verdict === verdicts.pass) return [`expected drop ${reason}, passed`];
+  if (counted === undefined) return ['dropped, but not counted exactly once'];
+  if (counted.reason !== reason) return [`expected drop ${reason}, got ${counted.reason}`];
+  if (counted.bytes !== step.packet.length)
+    return [`counted ${counted.bytes} bytes of ${step.packet.length}`];
+  const expected = dropVerdict(step.way, reason);
+  return verdict === expected ? [] : [`dropped by verdict ${verdict}, expected ${expected}`];
+}
+
+function checkPassed(
+  step: Step,
+  expect: 'pass untouched' | Buffer,
+  result: TestRunResult,
+  isUncounted: boolean,
+): string[] {
+  if (result.verdict !== verdicts.pass) return [`expected to pass, got verdict ${result.verdict}`];
+  if (!isUncounted) return ['passed, but counted as dropped'];
+  const wanted = expect === 'pass untouched' ? step.packet : expect;
+  if (result.data.equals(wanted)) return [];
+  return [`expected ${describeFrame(wanted)}\n     got ${describeFrame(result.data)}`];
+}
+
+/** The oracle must come to what the table says. How full a ring buffer is, and how GSO is cut, is not its business. */
+function askOracle({ oracle, pod, one }: Bench, step: Step, output: Buffer): string[] {
+  const expectation = oracle.expect(pod, step.way, step.packet);
+  if (isDrop(step.expect)) {
+    if (step.expect.drop === 'HELD_RING_FULL' || step.gso !== undefined) return [];
+    const agrees = meets(expectation, step.packet, output, salReason[step.expect.drop]);
+    return agrees ? [] : ['the oracle would not drop it like that'];
+  }
+  const disagreement = meets(expectation, step.packet, output, undefined)
+    ? []
+    : ['the oracle comes to something else'];
+  return [...disagreement, ...compareNames(wrongChecksums(output), one.wrongChecksums ?? [])];
 }
 
 function isDrop(expect: Expected): expect is { drop: DropReason } {
@@ -134,11 +137,6 @@ function isDrop(expect: Expected): expect is { drop: DropReason } {
 /** What a hold keeps back on its way out is given up by a redirect to nowhere, so that TCP believes it sent. */
 export function dropVerdict(way: Direction, reason: DropReason): number {
   return way === 'egress' && reason.startsWith('HELD') ? verdicts.redirect : verdicts.shot;
-}
-
-function checkVerdict(step: Step, reason: DropReason, verdict: number): string[] {
-  const expected = dropVerdict(step.way, reason);
-  return verdict === expected ? [] : [`dropped by verdict ${verdict}, expected ${expected}`];
 }
 
 function compareNames(wrong: readonly string[], expected: readonly string[]): string[] {

@@ -29,12 +29,11 @@ function untouched(name: string, rule: TestRule, way: 'egress' | 'ingress', byte
   return single(name, { rules: [rule], way, packet: bytes, counters: [0, 0, 0, 0] }, 'pass untouched');
 }
 
-function ofFamily(family: Family): PacketCase[] {
+function otherTuples(family: Family): PacketCase[] {
   const rule = flow({ family, portsChanged: true });
-  const { peer, old, new: moved, stranger } = addresses[family];
+  const { stranger } = addresses[family];
   const { local, remote } = rule.identity;
   const on = (name: string): string => `${name}, IPv${family}`;
-  const toOld = (segment: Parameters<typeof ip>[2]): Buffer => frame({}, ip(peer, old, segment));
   return [
     untouched(
       on('same ports, other address'),
@@ -84,6 +83,15 @@ function ofFamily(family: Family): PacketCase[] {
       'ingress',
       frame({}, sent(rule, rule.identity, data)),
     ),
+  ];
+}
+
+function otherProtocols(family: Family): PacketCase[] {
+  const rule = flow({ family, portsChanged: true });
+  const { peer, old, new: moved } = addresses[family];
+  const on = (name: string): string => `${name}, IPv${family}`;
+  const toOld = (segment: Parameters<typeof ip>[2]): Buffer => frame({}, ip(peer, old, segment));
+  return [
     untouched(on('GRE between the same addresses'), rule, 'egress', toOld(raw(protocols.gre, payload(32)))),
     untouched(
       on('SCTP with the same ports'),
@@ -184,4 +192,7 @@ function shortHeader(): Buffer {
   return bytes;
 }
 
-export const bystanders: readonly PacketCase[] = [...ofFamily(4), ...ofFamily(6), ...others];
+export const bystanders: readonly PacketCase[] = [
+  ...([4, 6] as const).flatMap((family) => [...otherTuples(family), ...otherProtocols(family)]),
+  ...others,
+];

@@ -184,17 +184,19 @@ function states(family: Family): PacketCase[] {
       [toldElsewhere(same, router, family), Buffer.alloc(0)],
       'pass untouched',
     ),
-    ...['peer' as const, 'moved' as const].map((at) => {
-      const udp = flow({ family, protocol: 'udp', at, portsChanged: true });
-      const fields = { ...data, checksum: 0 };
-      return inbound(
-        on(`a quoted datagram without checksum stays without, at the ${at}`),
-        udp,
-        at,
-        toldToPod(udp, big, router, 'whole', fields),
-      );
-    }),
   ];
+}
+
+function withoutChecksum(family: Family, at: Place): PacketCase {
+  const rule = flow({ family, protocol: 'udp', at, portsChanged: true });
+  const fields = { ...data, checksum: 0 };
+  const name = `a quoted datagram without checksum stays without, at the ${at}, IPv${family}`;
+  return inbound(
+    name,
+    rule,
+    at,
+    toldToPod(rule, 'packet too big', addresses[family].router, 'whole', fields),
+  );
 }
 
 /** About a packet that was on the wire as its identity, before the move: not ours. */
@@ -209,4 +211,11 @@ function toldElsewhere(rule: TestRule, router: string, family: Family): Buffer {
   return frame({}, errorAbout('packet too big', router, addresses[family].stranger, sent(rule, rule.wire)));
 }
 
-export const errors: readonly PacketCase[] = [...combinations, ...states(4), ...states(6)];
+export const errors: readonly PacketCase[] = [
+  ...combinations,
+  ...families.flatMap((family) => [
+    ...states(family),
+    withoutChecksum(family, 'peer'),
+    withoutChecksum(family, 'moved'),
+  ]),
+];

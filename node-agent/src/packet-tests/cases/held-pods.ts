@@ -60,6 +60,14 @@ function ofFamily(family: Family): PacketCase[] {
       },
       dropped,
     ),
+  ];
+}
+
+function withRules(family: Family): PacketCase[] {
+  const on = (name: string): string => `${name}, IPv${family}`;
+  const plain = flow({ family });
+  const outgoing = { packet: frame({}, sent(plain, plain.identity, { payload: payload(5) })) };
+  return [
     single(
       `held pod: ${on('a segment of an active flow')}`,
       { held: true, rules: [plain], way: 'egress', ...outgoing, counters: [0, 0, 0, 0] },
@@ -107,8 +115,7 @@ const piece = ipv4Fragments(
 const plain = flow();
 
 export const heldPods: readonly PacketCase[] = [
-  ...ofFamily(4),
-  ...ofFamily(6),
+  ...([4, 6] as const).flatMap((family) => [...ofFamily(family), ...withRules(family)]),
   { name: 'held pod: neighbour discovery passes', held: true, steps: discovery },
   ...both('ARP', { packet: arpRequest(addresses[4].peer, addresses[4].old) }, 'pass untouched'),
   ...both(

@@ -65,21 +65,20 @@ const rows: Row[] = [
     sends: [segmentAt(40), segmentAt(10), segmentAt(20)],
     keeps: [['segment', segmentAt(10)]],
   },
+  { name: 'a keepalive is no segment', sends: [keepalive, segmentAt(0)], keeps: [['segment', segmentAt(0)]] },
   {
-    name: 'a keepalive is no segment',
-    sends: [keepalive, segmentAt(0)],
+    name: 'a keepalive behind the segment goes after it',
+    sends: [segmentAt(0), keepalive],
     keeps: [
       ['segment', segmentAt(0)],
       ['acknowledgement', keepalive],
     ],
   },
+  { name: 'a keepalive alone is kept', sends: [keepalive], keeps: [['acknowledgement', keepalive]] },
   {
     name: 'a probe of one byte is no segment',
     sends: [probe, segmentAt(0)],
-    keeps: [
-      ['segment', segmentAt(0)],
-      ['acknowledgement', probe],
-    ],
+    keeps: [['segment', segmentAt(0)]],
   },
   {
     name: 'one byte that an application wrote is one',

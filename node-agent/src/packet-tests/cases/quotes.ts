@@ -1,6 +1,7 @@
 /** ICMP that only looks like an error about a flow, and errors whose quote is odd: fragments, options, cut off. */
 import type { FlowTuple } from '../../datapath/types.js';
 import {
+  authenticatedIpv4,
   authentication,
   destinationOptions,
   frame,
@@ -12,6 +13,7 @@ import {
   payload,
   protocols,
   raw,
+  routingHeader,
 } from '../builder.js';
 import { single, type Expected, type PacketCase } from '../case.js';
 import {
@@ -45,16 +47,14 @@ function comesIn(
 
 const data = { payload: payload(64) };
 
-function ofFamily(family: Family): PacketCase[] {
+/** What is not about a translated flow. */
+function strangers(family: Family): PacketCase[] {
   const on = (name: string): string => `${name}, IPv${family}`;
   const rule = flow({ family, portsChanged: true });
   const beside = flow({ family, shift: 1 });
-  const header = family === 4 ? 20 : 40;
   const { router, peer, new: moved } = addresses[family];
   const whole = (tuple: FlowTuple): Buffer => sent(rule, tuple, data);
   const redirect = icmpFor(family, { type: family === 4 ? 5 : 137, code: 1, body: whole(rule.wire) });
-  const late = (tuple: FlowTuple): Buffer => fragmentsOf(rule, tuple, family)[1] as Buffer;
-  const first = (tuple: FlowTuple): Buffer => fragmentsOf(rule, tuple, family)[0] as Buffer;
   const echo = ip(peer, moved, icmpFor(family, { type: family === 4 ? 8 : 128, body: payload(32) }));
   return [
     single(
@@ -75,6 +75,18 @@ function ofFamily(family: Family): PacketCase[] {
       about(family, rule, () => ip(peer, moved, raw(protocols.gre, payload(32)))),
       'pass untouched',
     ),
+  ];
+}
+
+/** How much is quoted, and what of it. */
+function lengths(family: Family): PacketCase[] {
+  const on = (name: string): string => `${name}, IPv${family}`;
+  const rule = flow({ family, portsChanged: true });
+  const header = family === 4 ? 20 : 40;
+  const whole = (tuple: FlowTuple): Buffer => sent(rule, tuple, data);
+  const late = (tuple: FlowTuple): Buffer => fragmentsOf(rule, tuple, family)[1] as Buffer;
+  const first = (tuple: FlowTuple): Buffer => fragmentsOf(rule, tuple, family)[0] as Buffer;
+  return [
     comesIn(
       on('a quote that ends within the ports'),
       rule,
@@ -111,6 +123,14 @@ function ofFamily(family: Family): PacketCase[] {
       about(family, rule, () => echoFragment(family)),
       'pass untouched',
     ),
+  ];
+}
+
+/** What lies around the error. */
+function wrapped(family: Family): PacketCase[] {
+  const on = (name: string): string => `${name}, IPv${family}`;
+  const rule = flow({ family, portsChanged: true });
+  return [
     single(
       on('an error in fragments'),
       { rules: [rule], way: 'ingress', packet: frame({}, errorInPieces(family, rule)) },
@@ -248,6 +268,20 @@ const odd: PacketCase[] = [
     { rules: [v4], way: 'ingress', packet: frame({}, optionError(v4.wire, '830704' + '0a080008')) },
     { drop: 'SOURCE_ROUTED' },
   ),
+  comesIn(
+    "a quoted packet with an IPv4 authentication header is nobody's",
+    v4,
+    about(4, v4, authenticatedQuote),
+    'pass untouched',
+  ),
+  comesIn(
+    "a quoted packet of another protocol behind a routing header is nobody's",
+    v6,
+    about(6, v6, ({ local, remote }) =>
+      ip(local.address, remote.address, raw(protocols.gre, payload(16)), { extensions: [routingHeader(1)] }),
+    ),
+    'pass untouched',
+  ),
   single(
     'an ICMPv6 error that quotes IPv4-mapped addresses',
     {
@@ -276,6 +310,11 @@ const odd: PacketCase[] = [
   ),
 ];
 
+/** No packet of a translated flow leaves with one: nobody can quote it. */
+function authenticatedQuote({ local, remote }: FlowTuple): Buffer {
+  return authenticatedIpv4({ from: local.address, to: remote.address }, segment('tcp', local, remote, data));
+}
+
 function optionError(tuple: FlowTuple, hex: string): Buffer {
   const inner = icmpFor(4, { type: 3, code: 4, rest: 1400, body: sent(v4, tuple, data) });
   return ipv4(
@@ -297,4 +336,7 @@ function damagedError(tuple: FlowTuple): Buffer {
   return bytes;
 }
 
-export const quotes: readonly PacketCase[] = [...ofFamily(4), ...ofFamily(6), ...odd];
+export const quotes: readonly PacketCase[] = [
+  ...([4, 6] as const).flatMap((family) => [...strangers(family), ...lengths(family), ...wrapped(family)]),
+  ...odd,
+];
