@@ -1,6 +1,4 @@
 /** What it takes to apply, switch and remove flows, in milliseconds, with the programs attached before. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { EbpfDatapath, FlowRule } from '@serval/node-agent';
 import { run } from '../shell.js';
 import { roundedSpread, spread, type Spread } from '../statistics.js';
@@ -96,12 +94,6 @@ export async function measureApply(
   };
 }
 
-/** What earlier rounds left to the collector is not paid by this one; what the operation itself makes is. */
-const collectGarbage = ((): (() => void) => {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
-})();
-
 /** Milliseconds to apply, to switch and to remove. */
 async function oneRound(
   datapath: EbpfDatapath,
@@ -109,7 +101,6 @@ async function oneRound(
   migration: bigint,
 ): Promise<[number, number, number]> {
   const rules = flowsOfServer(count, migration);
-  collectGarbage();
   const applied = await timed(() => datapath.apply(pod, rules));
   const switched = await timed(() => datapath.setState(pod, rules, 'active'));
   const removed = await timed(async () => {

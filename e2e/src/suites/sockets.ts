@@ -1,10 +1,10 @@
-/** Real sockets in a pod, worked by a helper process there (sockets.py). */
+/** Real sockets in a pod (or a router), worked by a helper process there (sockets.py). */
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ServalError } from '@serval/api';
-import type { Pod } from '../lab/index.js';
+import type { NetworkNode } from '../lab/index.js';
 
 export type SocketAddress = [address: string, port: number];
 /** level, name, and a number or bytes in hex: the arguments of setsockopt */
@@ -81,7 +81,7 @@ interface Requests {
   ) => null;
 }
 
-/** A call that failed in the pod; `code` is the errno's name. */
+/** A call that failed in there; `code` is the errno's name. */
 export class SocketError extends Error {
   constructor(
     readonly code: string,
@@ -93,14 +93,14 @@ export class SocketError extends Error {
 
 const python = '/usr/bin/python3';
 
-/** Does things with sockets in one pod. */
+/** Does things with sockets in one namespace. */
 export class Sockets {
   private readonly waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   private count = 0;
   private words = '';
 
   private constructor(
-    private readonly pod: Pod,
+    private readonly node: NetworkNode,
     private readonly child: ChildProcess,
   ) {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => this.answered(line));
@@ -110,7 +110,7 @@ export class Sockets {
   }
 
   /** @throws ServalError ERR_UNSUPPORTED without Python */
-  static start(pod: Pod): Sockets {
+  static start(node: NetworkNode): Sockets {
     if (!existsSync(python)) {
       throw new ServalError('ERR_UNSUPPORTED', {
         subject: python,
@@ -119,7 +119,7 @@ export class Sockets {
       });
     }
     const script = join(import.meta.dirname, 'sockets.py');
-    return new Sockets(pod, pod.spawn(python, ['-I', '-S', script], { stdio: 'pipe' }));
+    return new Sockets(node, node.spawn(python, ['-I', '-S', script], { stdio: 'pipe' }));
   }
 
   /** @throws SocketError with the errno's name as its code */
@@ -152,11 +152,11 @@ export class Sockets {
     const asker = this.waiting.get(id);
     this.waiting.delete(id);
     if (code === undefined) asker?.resolve(result);
-    else asker?.reject(new SocketError(code, `pod ${this.pod.name}: ${error}`));
+    else asker?.reject(new SocketError(code, `${this.node.name}: ${error}`));
   }
 
   private ended(): void {
-    const error = new SocketError('EPIPE', `pod ${this.pod.name}: the helper has ended. ${this.words}`);
+    const error = new SocketError('EPIPE', `${this.node.name}: the helper has ended. ${this.words}`);
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
   }

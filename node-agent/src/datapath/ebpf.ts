@@ -9,7 +9,7 @@ import { ServalError } from '@serval/api';
 import { native, type FlowTable, type RingBuffer } from '../native.js';
 import { salDrop, salLimit, salPod, salPodFlag, salReason, type SalPod } from './abi.generated.js';
 import { adoptPod, attachPod, detachPod, type AttachContext, type AttachTarget } from './attachment.js';
-import { explained } from './errors.js';
+import { explained, servalError } from './errors.js';
 import { KeptStore } from './kept.js';
 import { takeLock } from './lock.js';
 import { PairTable } from './pair-table.js';
@@ -85,32 +85,31 @@ export class EbpfDatapath implements Datapath {
     });
     const lock = await takeLock(realpathSync(bpffs));
     try {
-      const probe = native().probe();
-      const shared = await openMaps({ pinRoot, objectPath, slots: options.slots ?? 131072 });
-      const context: AttachContext = {
-        pinRoot,
-        objectPath,
-        config: shared.config,
-        maps: shared.maps,
-        kernelContext: options.kernelContext ?? probe.kernelContext,
-      };
-      const table = native().flowTable(
-        shared.maps.sal_buckets,
-        shared.maps.sal_slots,
-        encodeConfig(shared.config),
-      );
-      const tcx = options.attach === undefined ? probe.tcx : options.attach === 'tcx';
-      const pairs = new PairTable(shared.maps.sal_pairs);
-      const datapath = new EbpfDatapath(context, shared, table, pairs, lock, tcx);
-      datapath.ring = native().ringBuffer(shared.maps.sal_kept_packets, (record) =>
-        datapath.kept.add(record),
-      );
+      const datapath = await EbpfDatapath.assemble(options, pinRoot, objectPath, lock);
       await datapath.adopt();
       return datapath;
     } catch (error) {
       lock.close();
-      throw error;
+      throw servalError(error, bpffs);
     }
+  }
+
+  private static async assemble(
+    options: EbpfOptions,
+    pinRoot: string,
+    objectPath: string,
+    lock: Server,
+  ): Promise<EbpfDatapath> {
+    const probe = native().probe();
+    const shared = await openMaps({ pinRoot, objectPath, slots: options.slots ?? 131072 });
+    const { maps, config } = shared;
+    const kernelContext = options.kernelContext ?? probe.kernelContext;
+    const context: AttachContext = { pinRoot, objectPath, config, maps, kernelContext };
+    const table = native().flowTable(maps.sal_buckets, maps.sal_slots, encodeConfig(config));
+    const tcx = options.attach === undefined ? probe.tcx : options.attach === 'tcx';
+    const datapath = new EbpfDatapath(context, shared, table, new PairTable(maps.sal_pairs), lock, tcx);
+    datapath.ring = native().ringBuffer(maps.sal_kept_packets, (record) => datapath.kept.add(record));
+    return datapath;
   }
 
   /** Detach everything, unpin everything. For hosts that leave the data plane for good, and for tests. */

@@ -44,15 +44,28 @@ function explain(error: NativeError): Explanation {
   return ['ERR_KERNEL', `the kernel refused it (${error.code})`, 'See details for the operation'];
 }
 
-/** Turn what the addon throws into a ServalError about `subject`; other errors pass. */
-export function servalError(error: unknown, subject: string): unknown {
-  if (!isNativeError(error)) return error;
+/** A failed system call: of the addon, or of Node's own file system. */
+function systemCall(thrown: unknown): NativeError | undefined {
+  if (isNativeError(thrown)) return thrown;
+  const { code, errno, syscall, path } = thrown as NodeJS.ErrnoException;
+  if (code === undefined || errno === undefined || syscall === undefined) return undefined;
+  return Object.assign(new Error((thrown as Error).message), {
+    code,
+    errno: Math.abs(errno),
+    operation: `${syscall}(${path ?? ''})`,
+  });
+}
+
+/** Turn a failed system call into a ServalError about `subject`; other errors pass. */
+export function servalError(thrown: unknown, subject: string): unknown {
+  const error = systemCall(thrown);
+  if (error === undefined) return thrown;
   const [code, reason, remedy] = explain(error);
   return new ServalError(code, {
     subject,
     reason: `${reason} (${error.operation}: ${error.code})`,
     remedy,
-    cause: error,
+    cause: thrown,
     details: {
       errno: error.errno,
       operation: error.operation,
