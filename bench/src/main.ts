@@ -18,14 +18,15 @@ function progress(line: string): void {
 async function measure({ only, rounds, seconds }: Options): Promise<Results> {
   const results: Results = {};
   // First, so that the very first flows meet a process that has run nothing yet, as an agent's do.
-  results.apply = await inWorkspace((workspace) => measureApply(workspace, rounds, progress));
+  if (only.includes('apply'))
+    results.apply = await inWorkspace((workspace) => measureApply(workspace, rounds, progress));
   if (only.includes('packet'))
     results.packet = await inWorkspace((workspace) => measurePackets(workspace, rounds, progress));
   if (only.includes('network'))
     results.network = await inWorkspace((workspace) =>
       measureNetwork(workspace, { rounds, seconds }, progress),
     );
-  if (only.includes('apply')) return results;
+  return results;
 }
 
 /** The workspace is taken away however the work ends; a signal ends the process afterwards. */

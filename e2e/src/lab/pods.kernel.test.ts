@@ -114,6 +114,10 @@ describe('pods', () => {
     const child = sleeper(pod);
     const { pid } = await pod.processOf(child);
     expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toBe('sleep\0' + '1000\0'); // the program, no wrapper
+    child.kill('SIGSTOP');
+    await delay(50);
+    expect(readFileSync(`/proc/${pid}/status`, 'utf8')).toMatch(/State:\tT/);
+    child.kill('SIGCONT');
     const ended = once(child, 'exit');
     expect(child.kill('SIGTERM')).toBe(true);
     expect(await ended).toEqual([null, 'SIGTERM']);

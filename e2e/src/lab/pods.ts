@@ -105,6 +105,7 @@ export class Pod extends NetworkNode {
     const killNsenter = child.kill.bind(child);
     child.kill = (signal) => {
       const inner = hasEnded(child) ? undefined : childOf(child.pid ?? 0);
+      if (signal === 'SIGCONT') killNsenter(signal); // it stops when the program stops
       return inner === undefined ? killNsenter(signal) : signalProcess(inner, signal ?? 'SIGTERM');
     };
     return child;

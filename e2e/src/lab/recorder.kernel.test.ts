@@ -11,6 +11,18 @@ jest.setTimeout(30_000);
 
 const code = (value: string): unknown => expect.objectContaining({ code: value });
 
+function tcpdumpOf(id: string): number {
+  const pid = pidsOf(id).find((candidate) => readFileSync(`/proc/${candidate}/comm`, 'utf8') === 'tcpdump\n');
+  if (pid === undefined) throw new Error('no tcpdump runs in the lab');
+  return pid;
+}
+
+/** Sends some thousand datagrams, faster than anybody could stop for them. */
+async function burst(from: Pod, address: string): Promise<void> {
+  const send = `exec 3>/dev/udp/${address}/9; for ((i = 0; i < 5000; i += 1)); do echo >&3; done 2>/dev/null; exit 0`;
+  await from.run('bash', ['-c', send]);
+}
+
 describe('the recorder', () => {
   let lab: Lab;
   let near: Pod;
@@ -112,12 +124,9 @@ describe('the recorder', () => {
     const recorder = await lab.record([{ at: near, interface: 'eth0', direction: 'out' }], {
       filter: 'udp port 9',
     });
-    const tcpdump =
-      pidsOf(lab.id).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'tcpdump\n') ?? 0;
+    const tcpdump = tcpdumpOf(lab.id);
     process.kill(tcpdump, 'SIGSTOP');
-    const burst =
-      'exec 3>/dev/udp/10.2.1.2/9; for ((i = 0; i < 5000; i += 1)); do echo >&3; done 2>/dev/null';
-    await near.run('bash', ['-c', `${burst}; exit 0`]);
+    await burst(near, far.address4);
     process.kill(tcpdump, 'SIGCONT');
     const { points, dropped } = await recorder.stop();
     const sent = Number(
@@ -130,12 +139,9 @@ describe('the recorder', () => {
   it('says how many packets the kernel had to drop, and the audit says so too', async () => {
     const point = { at: near, interface: 'eth0', direction: 'out' as const };
     const recorder = await lab.record([point], { filter: 'udp port 9', buffer: 64 });
-    const tcpdump =
-      pidsOf(lab.id).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'tcpdump\n') ?? 0;
+    const tcpdump = tcpdumpOf(lab.id);
     process.kill(tcpdump, 'SIGSTOP');
-    const burst =
-      'exec 3>/dev/udp/10.2.1.2/9; for ((i = 0; i < 5000; i += 1)); do echo >&3; done 2>/dev/null';
-    await near.run('bash', ['-c', `${burst}; exit 0`]);
+    await burst(near, far.address4);
     process.kill(tcpdump, 'SIGCONT');
     const recording = await recorder.stop();
     expect(recording.dropped).toBeGreaterThan(0);

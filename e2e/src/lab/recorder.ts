@@ -1,7 +1,8 @@
-import type { ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServalError } from '@serval/api';
+import { enterArguments } from './namespaces.js';
 import type { NetworkNode } from './network-node.js';
 import { parseFrame, type Packet } from './packet.js';
 import { readPcap } from './pcap.js';
@@ -111,27 +112,10 @@ export async function startRecorder(
 function startCapture(folder: string, point: RecordPoint, options: RecorderOptions): Capture {
   const direction = point.direction ?? 'both';
   const file = `${folder}/${process.pid}-${(captureCount += 1)}.pcap`;
-  const args = [
-    '-i',
-    point.interface,
-    '-Q',
-    direction === 'both' ? 'inout' : direction,
-    '-n',
-    '-p',
-    '-Z',
-    'root',
-  ];
-  args.push(
-    '-U',
-    '--immediate-mode',
-    '-B',
-    String(options.buffer ?? 8192),
-    '-s',
-    String(options.snaplen ?? 192),
-  );
-  args.push('-w', file, '--', ...(options.filter === undefined ? [] : [options.filter]));
-  // In a session of its own, so that Ctrl-C in the terminal ends the capture through stop() only.
-  const child = point.at.spawn(tool('tcpdump'), args, {
+  const args = tcpdumpArguments(point, file, options);
+  // In a session of its own, so that Ctrl-C in the terminal ends the capture through stop() only. Of a pod it enters
+  // the network namespace alone: no process of the pod's, and not stopped with them.
+  const child = spawn(tool('nsenter'), [...enterArguments(point.at.netns), '--', tool('tcpdump'), ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
   });
@@ -152,6 +136,14 @@ function startCapture(folder: string, point: RecordPoint, options: RecorderOptio
     ended,
     words: () => words,
   };
+}
+
+function tcpdumpArguments(point: RecordPoint, file: string, options: RecorderOptions): string[] {
+  const { buffer = 8192, snaplen = 192, filter } = options;
+  const direction = point.direction === undefined || point.direction === 'both' ? 'inout' : point.direction;
+  const what = ['-i', point.interface, '-Q', direction, '-n', '-p', '-s', String(snaplen)];
+  const how = ['-U', '--immediate-mode', '-B', String(buffer), '-Z', 'root', '-w', file];
+  return [...what, ...how, '--', ...(filter === undefined ? [] : [filter])];
 }
 
 async function listening(capture: Capture): Promise<void> {

@@ -20,9 +20,13 @@ describe('removal', () => {
     const inner = await pod.processOf(pod.spawn('sleep', ['1000'], { stdio: 'ignore' }));
     const onHost = lab.host('s1-h1').spawn('sleep', ['1000'], { stdio: 'ignore' });
     await lab.recordFabric();
+    await lab.mount('tmpfs', 'scratch');
+    lab.cgroup('one');
     const pids = [...pidsOf(lab.id), inner.pid, onHost.pid ?? 0];
     expect(pids.length).toBeGreaterThanOrEqual(6); // two pauses, nsenter, two sleeps, tcpdump
-    expect(traces(lab.id, pids).length).toBeGreaterThan(6);
+    expect(traces(lab.id, pids)).toEqual(
+      expect.arrayContaining([expect.stringMatching(/scratch/), expect.stringMatching(/cgroup.*-one$/)]),
+    );
     lab.remove();
     expect(traces(lab.id, pids)).toEqual([]);
     lab.remove();

@@ -107,18 +107,31 @@ function removeByState(state: LabState): void {
   deleteState(state);
 }
 
-/** The lab's own cgroups are empty by now, but for processes that are just ending. */
 function deleteCgroups(id: string): void {
-  const root = cgroupRoot();
-  for (const name of readdirSync(root).filter((entry) => entry.startsWith(cgroupPrefix(id)))) {
-    const deadline = performance.now() + killPatience;
-    while (existsSync(join(root, name))) {
-      try {
-        rmdirSync(join(root, name));
-      } catch (cause) {
-        if (performance.now() > deadline) throw cause;
-        sleepSync(3);
-      }
+  for (const path of cgroupsOf(id)) deleteCgroup(path);
+}
+
+/** Paths of the lab's own cgroups: none on a machine without cgroup v2, where none can have been made. */
+export function cgroupsOf(id: string): string[] {
+  try {
+    const root = cgroupRoot();
+    const own = readdirSync(root).filter((entry) => entry.startsWith(cgroupPrefix(id)));
+    return own.map((name) => join(root, name));
+  } catch (error) {
+    if (error instanceof ServalError && error.code === 'ERR_UNSUPPORTED') return [];
+    throw error;
+  }
+}
+
+/** Deletes a cgroup that is empty by now, but for processes that are just ending. */
+function deleteCgroup(path: string): void {
+  const deadline = performance.now() + killPatience;
+  while (existsSync(path)) {
+    try {
+      rmdirSync(path);
+    } catch (cause) {
+      if (performance.now() > deadline) throw cause;
+      sleepSync(3);
     }
   }
 }

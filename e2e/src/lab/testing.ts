@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { processesIn } from './namespaces.js';
 import type { Pod } from './pods.js';
+import { cgroupsOf } from './removal.js';
 import { readState, stateFolder } from './state.js';
 
 /* What the kernel tests of this room share. */
@@ -24,8 +25,9 @@ export function traces(id: string, pids: readonly number[] = []): string[] {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return [
     ...readdirSync('/run/netns').filter((name) => name.startsWith(`lab${id}-`)),
-    ...mounts.filter((line) => line.includes(`/lab${id}-`)),
+    ...mounts.filter((line) => line.includes(`/lab${id}-`) || line.includes(`/${id}.d/`)),
     ...readdirSync(stateFolder).filter((name) => name.startsWith(`${id}.`)),
+    ...cgroupsOf(id),
     ...pids.filter((pid) => existsSync(`/proc/${pid}/ns/net`)).map((pid) => `process ${pid}`),
   ];
 }

@@ -48,7 +48,7 @@ describe.each([4, 6] as const)('hold and replay over IPv%i', (family) => {
     await delay(holdMs);
     const switched = process.hrtime.bigint(); // CLOCK_MONOTONIC, as in the helper
     await datapath().setState(client(), [rules.atClient], 'active');
-    if (isReplayed) expect(await replay()).toMatchObject([{ kind: 'segment', flowId: rules.atClient.flowId }]);
+    if (isReplayed) expect((await replay()).map(({ kind }) => kind)).toContain('segment');
     await delay(isReplayed ? 100 : 1000);
     await pair.atClient.do('stop', { handle: ends.client.handle });
     const log = await asking;

@@ -128,10 +128,12 @@ export class Sockets {
     request: Parameters<Requests[Name]>[0],
   ): Promise<ReturnType<Requests[Name]>> {
     const id = ++this.count;
-    return new Promise((resolve, reject) => {
+    const answer = new Promise<ReturnType<Requests[Name]>>((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
       this.child.stdin?.write(`${JSON.stringify({ id, do: name, with: request })}\n`);
     });
+    answer.catch(() => undefined); // a test that failed does not wait any more for what it had begun
+    return answer;
   }
 
   /** The helper ends, and with it all its sockets. */

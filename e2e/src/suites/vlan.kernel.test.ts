@@ -65,7 +65,7 @@ describe.each(ways)('VLAN tags, $way', ({ options }) => {
   /** A pair with the tagged link between them, and the way to OLD over it. */
   async function tagged(devices: readonly string[]): Promise<MovedPair> {
     const pair = await world.pair();
-    await batch(pair.client, [`link add ${link} type veth peer name ${link} netns ${pair.server.pausePid}`]);
+    await batch(pair.client, [`link add ${link} type veth peer name ${link} netns ${pair.server.namespace}`]);
     const up = [`link set ${link} up`, ...devices, 'link set inner up'];
     const addresses = (ends: { 4: string; 6: string }) => [
       `address add ${ends[4]}/24 dev inner`,

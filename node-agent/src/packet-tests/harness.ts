@@ -23,7 +23,8 @@ import { dropReasons } from '../datapath/reasons.js';
 import { AddressReader, encodeSlots, readyRule, stateNumber, type SlotPlan } from '../datapath/rules.js';
 import type { DropReason, KeptPacket } from '../datapath/types.js';
 import type { Direction, OracleRule } from './oracle.js';
-import type { TestRule } from './topology.js';
+import { frame } from './builder.js';
+import { flow, sent, type TestRule } from './topology.js';
 
 /** Which of the two ways of rewriting the transport checksum, and what the kernel says about the packet's. */
 export interface Variant {
@@ -52,6 +53,7 @@ export class Harness {
   private readonly table: FlowTable;
   private readonly pairs: PairTable;
   private records = 0;
+  private hasComplete?: boolean;
 
   private constructor(
     private readonly bpffs: string,
@@ -112,9 +114,9 @@ export class Harness {
   /** What this kernel can run, found out by trying. */
   variants(): Support[] {
     const hasContext = native().probe().kernelContext;
-    const hasComplete = this.takesChecksumComplete();
+    const hasComplete = (this.hasComplete ??= this.verifiesChecksumComplete());
     const noContext = 'the kernel has no bpf_cast_to_kern_ctx (before 6.2)';
-    const noComplete = 'BPF_PROG_TEST_RUN can not run CHECKSUM_COMPLETE packets (before 6.17)';
+    const noComplete = 'BPF_PROG_TEST_RUN does not verify CHECKSUM_COMPLETE (before 6.17, but for backports)';
     const variant = (name: string, kernelContext: boolean, checksumComplete: boolean): Support => {
       const lacks =
         kernelContext && !hasContext ? noContext : checksumComplete && !hasComplete ? noComplete : undefined;
@@ -131,15 +133,23 @@ export class Harness {
     ];
   }
 
-  private takesChecksumComplete(): boolean {
-    const data = Buffer.alloc(64);
-    data.writeUInt16BE(0x88b5, 12);
+  /**
+   * A packet whose TCP header is cut off is given up after its ports were written, with skb->csum as it was: a kernel
+   * that verifies it must complain.
+   */
+  private verifiesChecksumComplete(): boolean {
+    const rule = flow({ portsChanged: true });
+    const data = frame({}, sent(rule, rule.identity)).subarray(0, 45);
+    const slots = this.install(podIds.other, [rule]);
     try {
       this.program(podIds.other, 'egress', false).run({ data, checksumComplete: true });
-      return true;
+      return false;
     } catch (error) {
+      if (isNativeError(error) && error.code === 'EBADMSG') return true;
       if (isNativeError(error) && error.code === 'EINVAL') return false;
       throw error;
+    } finally {
+      this.remove(slots);
     }
   }
 
