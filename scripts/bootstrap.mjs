@@ -46,7 +46,12 @@ const debian = {
   },
 };
 /** What each purpose takes in beside itself. */
-const includes = { build: ['build'], demo: ['build', 'demo'], bench: ['build', 'demo', 'bench'], test: ['build', 'demo', 'bench', 'test'] };
+const includes = {
+  build: ['build'],
+  demo: ['build', 'demo'],
+  bench: ['build', 'demo', 'bench'],
+  test: ['build', 'demo', 'bench', 'test'],
+};
 
 class Unable extends Error {}
 
@@ -55,10 +60,15 @@ const say = (line) => quiet || console.log(`bootstrap: ${line}`);
 
 function run(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20, ...options });
-  if (result.error) throw new Unable(`${command} can not be started (${result.error.message}). Install it and run this again.`);
+  if (result.error)
+    throw new Unable(
+      `${command} can not be started (${result.error.message}). Install it and run this again.`,
+    );
   if (result.status !== 0) {
     const tail = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').slice(-25).join('\n');
-    throw new Unable(`\`${command} ${args.join(' ')}\` failed with status ${result.status ?? result.signal}:\n${tail}`);
+    throw new Unable(
+      `\`${command} ${args.join(' ')}\` failed with status ${result.status ?? result.signal}:\n${tail}`,
+    );
   }
   return result.stdout;
 }
@@ -71,7 +81,8 @@ function newest(...paths) {
     if (!found.isDirectory()) latest = Math.max(latest, found.mtimeMs);
     else
       for (const name of readdirSync(path))
-        if (!['build', 'dist', 'node_modules'].includes(name)) latest = Math.max(latest, newest(join(path, name)));
+        if (!['build', 'dist', 'node_modules'].includes(name))
+          latest = Math.max(latest, newest(join(path, name)));
   }
   return latest;
 }
@@ -79,12 +90,19 @@ function newest(...paths) {
 const isOlder = (target, ...sources) => !existsSync(target) || statSync(target).mtimeMs < newest(...sources);
 
 function checkMachine() {
-  if (process.platform !== 'linux') throw new Unable(`This is ${process.platform}; the data plane is Linux. Use a Linux machine.`);
-  if (process.getuid() !== 0) throw new Unable('Not root. Run it as root: the data plane, the network namespaces and CRIU need it.');
+  if (process.platform !== 'linux')
+    throw new Unable(`This is ${process.platform}; the data plane is Linux. Use a Linux machine.`);
+  if (process.getuid() !== 0)
+    throw new Unable('Not root. Run it as root: the data plane, the network namespaces and CRIU need it.');
   if (!existsSync('/sys/kernel/btf/vmlinux'))
-    throw new Unable('The kernel shows no type information (/sys/kernel/btf/vmlinux). Use a kernel with CONFIG_DEBUG_INFO_BTF, as Debian has since 5.10.');
-  const [major, minor] = readFileSync('/proc/sys/kernel/osrelease', 'utf8').split('.').map((part) => parseInt(part, 10));
-  if (major < 5 || (major === 5 && minor < 15)) throw new Unable(`The kernel is ${major}.${minor}; 5.15 or later is needed. Upgrade it.`);
+    throw new Unable(
+      'The kernel shows no type information (/sys/kernel/btf/vmlinux). Use a kernel with CONFIG_DEBUG_INFO_BTF, as Debian has since 5.10.',
+    );
+  const [major, minor] = readFileSync('/proc/sys/kernel/osrelease', 'utf8')
+    .split('.')
+    .map((part) => parseInt(part, 10));
+  if (major < 5 || (major === 5 && minor < 15))
+    throw new Unable(`The kernel is ${major}.${minor}; 5.15 or later is needed. Upgrade it.`);
 }
 
 function installDebian(purposes) {
@@ -93,14 +111,16 @@ function installDebian(purposes) {
     .filter(([, files]) => !files.some((file) => existsSync(file)))
     .map(([name]) => name);
   if (missing.length === 0) return;
-  if (!existsSync('/usr/bin/apt-get')) throw new Unable(`Missing: ${missing.join(', ')}, and there is no apt-get. Install them by hand.`);
+  if (!existsSync('/usr/bin/apt-get'))
+    throw new Unable(`Missing: ${missing.join(', ')}, and there is no apt-get. Install them by hand.`);
   say(`Debian packages: ${missing.join(' ')}`);
   const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   run('apt-get', ['update', '-qq'], { env: environment });
   // A server's package would start it: the policy script says no while we install.
   const policy = '/usr/sbin/policy-rc.d';
   const guarded = !existsSync(policy);
-  if (guarded) execFileSync('sh', ['-c', `printf '#!/bin/sh\\nexit 101\\n' > ${policy} && chmod 755 ${policy}`]);
+  if (guarded)
+    execFileSync('sh', ['-c', `printf '#!/bin/sh\\nexit 101\\n' > ${policy} && chmod 755 ${policy}`]);
   try {
     run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env: environment });
   } finally {
@@ -139,11 +159,31 @@ function buildObjects() {
 
 function buildAddon() {
   const addon = at('node-agent/native/build/Release/serval.node');
-  if (!isOlder(addon, at('node-agent/native'), at('node-agent/bpf/serval_abi.h'), at('node-agent/bpf/lib/hash.h'))) return;
+  if (
+    !isOlder(
+      addon,
+      at('node-agent/native'),
+      at('node-agent/bpf/serval_abi.h'),
+      at('node-agent/bpf/lib/hash.h'),
+    )
+  )
+    return;
   say('native addon');
-  run(at('node_modules/.bin/node'), [at('node_modules/node-gyp/bin/node-gyp.js'), 'configure', 'build', '--nodedir=/usr', '--silent', '-j', 'max'], {
-    cwd: at('node-agent/native'),
-  });
+  run(
+    at('node_modules/.bin/node'),
+    [
+      at('node_modules/node-gyp/bin/node-gyp.js'),
+      'configure',
+      'build',
+      '--nodedir=/usr',
+      '--silent',
+      '-j',
+      'max',
+    ],
+    {
+      cwd: at('node-agent/native'),
+    },
+  );
 }
 
 function buildTypeScript() {

@@ -28,7 +28,12 @@ const statics = [
   [
     'generated codec is current',
     process.execPath,
-    ['node-agent/scripts/generate-abi.mjs', '--check', 'node-agent/build/sal_pod.bpf.o', 'node-agent/src/datapath/abi.generated.ts'],
+    [
+      'node-agent/scripts/generate-abi.mjs',
+      '--check',
+      'node-agent/build/sal_pod.bpf.o',
+      'node-agent/src/datapath/abi.generated.ts',
+    ],
   ],
 ];
 
@@ -49,7 +54,14 @@ function runJest(project) {
   heading(`jest: ${project}`);
   const file = join(out, `jest-${project}.json`);
   rmSync(file, { force: true });
-  const args = ['--selectProjects', project, '--json', `--outputFile=${file}`, '--silent=false', ...positionals];
+  const args = [
+    '--selectProjects',
+    project,
+    '--json',
+    `--outputFile=${file}`,
+    '--silent=false',
+    ...positionals,
+  ];
   if (project === 'kernel') args.push('--runInBand');
   const { status } = spawnSync(bin('jest'), args, {
     cwd: root,
@@ -60,7 +72,11 @@ function runJest(project) {
   const report = JSON.parse(readFileSync(file, 'utf8'));
   // A file that doesn't even load has no tests to count, and must count all the same.
   const failed = report.numFailedTests + report.numRuntimeErrorTestSuites + report.numPendingTests;
-  results.push({ suite: `jest ${project}`, passed: report.numPassedTests, failed: failed || (status === 0 ? 0 : 1) });
+  results.push({
+    suite: `jest ${project}`,
+    passed: report.numPassedTests,
+    failed: failed || (status === 0 ? 0 : 1),
+  });
 }
 
 mkdirSync(out, { recursive: true });
@@ -72,6 +88,9 @@ for (const project of ['unit', 'kernel']) if (only.includes(project)) runJest(pr
 heading(`after ${Math.round((performance.now() - start) / 1000)} s`);
 for (const { suite, passed, failed } of results) console.log(`${suite}: ${passed} passed, ${failed} failed`);
 const sum = (key) => results.reduce((total, result) => total + result[key], 0);
-writeFileSync(join(out, 'test-results.json'), `${JSON.stringify({ passed: sum('passed'), failed: sum('failed'), suites: results }, null, 2)}\n`);
+writeFileSync(
+  join(out, 'test-results.json'),
+  `${JSON.stringify({ passed: sum('passed'), failed: sum('failed'), suites: results }, null, 2)}\n`,
+);
 console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
 process.exitCode = sum('failed') === 0 ? 0 : 1;

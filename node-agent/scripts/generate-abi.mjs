@@ -42,11 +42,20 @@ function sizeOf(id) {
 /** How one integer is read and written: [TypeScript type, reader, writer]. */
 function integer(size, bigEndian) {
   const end = bigEndian ? 'BE' : 'LE';
-  if (size === 1) return ['number', (at) => `buffer.readUInt8(${at})`, (value, at) => `buffer.writeUInt8(${value}, ${at})`];
+  if (size === 1)
+    return ['number', (at) => `buffer.readUInt8(${at})`, (value, at) => `buffer.writeUInt8(${value}, ${at})`];
   if (size === 8)
-    return ['bigint', (at) => `buffer.readBigUInt64${end}(${at})`, (value, at) => `buffer.writeBigUInt64${end}(${value}, ${at})`];
+    return [
+      'bigint',
+      (at) => `buffer.readBigUInt64${end}(${at})`,
+      (value, at) => `buffer.writeBigUInt64${end}(${value}, ${at})`,
+    ];
   const bits = size * 8;
-  return ['number', (at) => `buffer.readUInt${bits}${end}(${at})`, (value, at) => `buffer.writeUInt${bits}${end}(${value}, ${at})`];
+  return [
+    'number',
+    (at) => `buffer.readUInt${bits}${end}(${at})`,
+    (value, at) => `buffer.writeUInt${bits}${end}(${value}, ${at})`,
+  ];
 }
 
 /** One member: [TypeScript type, read expression, write statement]. */
@@ -63,9 +72,14 @@ function member(id, value, at) {
   if (type.kind !== 'ARRAY') throw new Error(`no codec for a member of kind ${type.kind}`);
   const element = resolve(type.type_id);
   const length = sizeOf(id);
-  if (element.type.name === 'char') return ['string', `readText(buffer, ${at}, ${length})`, `writeText(buffer, ${at}, ${length}, ${value})`];
+  if (element.type.name === 'char')
+    return ['string', `readText(buffer, ${at}, ${length})`, `writeText(buffer, ${at}, ${length}, ${value})`];
   if (element.type.size === 1 || element.bigEndian)
-    return ['Buffer', `Buffer.from(buffer.subarray(${at}, ${at} + ${length}))`, `writeBytes(buffer, ${at}, ${length}, ${value})`];
+    return [
+      'Buffer',
+      `Buffer.from(buffer.subarray(${at}, ${at} + ${length}))`,
+      `writeBytes(buffer, ${at}, ${length}, ${value})`,
+    ];
   const [ts, read, write] = integer(element.type.size, false);
   const where = `${at} + i * ${element.type.size}`;
   return [
@@ -76,7 +90,8 @@ function member(id, value, at) {
 }
 
 function enumText(type) {
-  const prefix = type.name === 'sal_limit' ? 'SAL_' : `${longestPrefix(type.values.map((value) => value.name))}`;
+  const prefix =
+    type.name === 'sal_limit' ? 'SAL_' : `${longestPrefix(type.values.map((value) => value.name))}`;
   const lines = type.values.map((value) => `  ${value.name.slice(prefix.length)}: ${value.val},`);
   return `export const ${camel(type.name)} = {\n${lines.join('\n')}\n} as const;\n`;
 }
@@ -93,7 +108,11 @@ function structText(type) {
     .map((field) => {
       const offset = field.bits_offset / 8;
       const name = camel(field.name);
-      const [ts, read, write] = member(field.type_id, `value.${name}`, offset === 0 ? 'at' : `at + ${offset}`);
+      const [ts, read, write] = member(
+        field.type_id,
+        `value.${name}`,
+        offset === 0 ? 'at' : `at + ${offset}`,
+      );
       return { name, offset, ts, read, write };
     });
   return [
@@ -115,7 +134,9 @@ function structText(type) {
   ].join('\n');
 }
 
-const ours = [...types.values()].filter((type) => type.name?.startsWith?.('sal_') && !internal.has(type.name));
+const ours = [...types.values()].filter(
+  (type) => type.name?.startsWith?.('sal_') && !internal.has(type.name),
+);
 const text = `// Generated from the BTF of the compiled programs by node-agent/scripts/generate-abi.mjs. Do not edit.
 /* eslint-disable */
 

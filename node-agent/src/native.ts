@@ -185,13 +185,35 @@ export interface NetnsOperations {
   /** inode of the namespace, its cookie where the kernel tells (else 0n) */
   netnsIdentity(netns: string): Promise<{ inode: bigint; cookie: bigint }>;
   interfaceIndex(netns: string, name: string): Promise<number>;
-  attachTcx(netns: string, ifindex: number, direction: AttachDirection, program: BpfProgram): Promise<BpfLink>;
+  attachTcx(
+    netns: string,
+    ifindex: number,
+    direction: AttachDirection,
+    program: BpfProgram,
+  ): Promise<BpfLink>;
   /** makes the clsact qdisc where it is absent; replaces a filter of the same handle and priority */
-  attachClsact(netns: string, ifindex: number, direction: AttachDirection, program: BpfProgram, handle: number, priority: number): Promise<void>;
+  attachClsact(
+    netns: string,
+    ifindex: number,
+    direction: AttachDirection,
+    program: BpfProgram,
+    handle: number,
+    priority: number,
+  ): Promise<void>;
   /** false where there was none; takes the qdisc away where no filter is left in either direction */
-  detachClsact(netns: string, ifindex: number, direction: AttachDirection, handle: number, priority: number): Promise<boolean>;
+  detachClsact(
+    netns: string,
+    ifindex: number,
+    direction: AttachDirection,
+    handle: number,
+    priority: number,
+  ): Promise<boolean>;
   /** programs on the device, in order, TCX first */
-  attachedPrograms(netns: string, ifindex: number, direction: AttachDirection): Promise<Array<ProgramInfo & { kind: 'tcx' | 'clsact' }>>;
+  attachedPrograms(
+    netns: string,
+    ifindex: number,
+    direction: AttachDirection,
+  ): Promise<Array<ProgramInfo & { kind: 'tcx' | 'clsact' }>>;
   /** states: bit mask over TCP states (1 << state); UDP takes the same mask (connected sockets are ESTABLISHED) */
   listSockets(netns: string, protocol: 'tcp' | 'udp', states: number): Promise<SocketRecord[]>;
   /** closes exactly these sockets (SOCK_DESTROY); returns how many existed */
@@ -204,7 +226,10 @@ export interface NetnsOperations {
    * Send whole IP packets (IPv4 or IPv6 header included, transport checksum complete) through the namespace's own
    * routing and its egress hooks. Returns how many the kernel took; refusals are told one by one.
    */
-  inject(netns: string, packets: Buffer[]): Promise<{ sent: number; refused: Array<{ index: number; code: string }> }>;
+  inject(
+    netns: string,
+    packets: Buffer[],
+  ): Promise<{ sent: number; refused: Array<{ index: number; code: string }> }>;
 }
 
 export interface NativeBinding extends NetnsOperations {
@@ -219,7 +244,14 @@ export interface NativeBinding extends NetnsOperations {
   mountBpffs(path: string): void;
   unmountBpffs(path: string): void;
   /** what this kernel can do, tried rather than read from its version */
-  probe(): { btf: boolean; tcx: boolean; ringBuffer: boolean; batch: boolean; netnsCookie: boolean; kernelContext: boolean };
+  probe(): {
+    btf: boolean;
+    tcx: boolean;
+    ringBuffer: boolean;
+    batch: boolean;
+    netnsCookie: boolean;
+    kernelContext: boolean;
+  };
   possibleCpus(): number;
 }
 
@@ -229,7 +261,8 @@ let binding: NativeBinding | undefined;
 export function native(): NativeBinding {
   if (binding === undefined) {
     // A bundle of these modules lies elsewhere than they do, and says where the addon is.
-    const path = process.env['SERVAL_ADDON'] ?? new URL('../native/build/Release/serval.node', import.meta.url).pathname;
+    const path =
+      process.env['SERVAL_ADDON'] ?? new URL('../native/build/Release/serval.node', import.meta.url).pathname;
     try {
       binding = createRequire(import.meta.url)(path) as NativeBinding;
     } catch (cause) {

@@ -43,7 +43,8 @@ async function run(options: Options): Promise<number> {
     const results = await runScenario(world, progress, { connections: options.connections, warmUpMs: 2000 });
     progress.close();
     console.log(['', ...renderTable(results), ''].join('\n'));
-    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(toJson(results), null, 2)}\n`);
+    if (options.json !== undefined)
+      writeFileSync(options.json, `${JSON.stringify(toJson(results), null, 2)}\n`);
     const missed = verdict(results);
     for (const line of missed) console.log(`MISSED: ${line}`);
     if (missed.length === 0) console.log('Every promise was kept.');

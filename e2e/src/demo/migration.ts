@@ -5,7 +5,14 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
-import { listFlows, prepareStack, transfer, type Datapath, type FlowRule, type SocketFlow } from '@serval/node-agent';
+import {
+  listFlows,
+  prepareStack,
+  transfer,
+  type Datapath,
+  type FlowRule,
+  type SocketFlow,
+} from '@serval/node-agent';
 import type { Pod } from '../lab/index.js';
 import { planMove, type MovePlan, type PlanPod } from './plan.js';
 import type { Phase } from './timeline.js';
@@ -120,7 +127,16 @@ export async function migrate(world: World, source: RunningWorkload, host: strin
     const restored = await watch.phase('restore', true, () =>
       world.mover.restore({ ...target, name: target.pod.name, pausePid: target.pod.pausePid }, images),
     );
-    const workload = { ...target, workload: { ...source.workload, name: parties.nameOf(target.pod), pausePid: target.pod.pausePid, pid: restored.pid, cgroup: target.cgroup } };
+    const workload = {
+      ...target,
+      workload: {
+        ...source.workload,
+        name: parties.nameOf(target.pod),
+        pausePid: target.pod.pausePid,
+        pid: restored.pid,
+        cgroup: target.cgroup,
+      },
+    };
     const replayed = await switchOver(parties, [plan, late], workload, watch);
     const switchedAt = performance.timeOrigin + performance.now();
     await watch.phase('commit', false, () => commit(parties, [plan, late]));
@@ -186,7 +202,9 @@ async function holdAndFreeze(parties: Parties, plan: MovePlan, watch: Stopwatch)
     // A frozen process's kernel is awake: the hold must stand before the dump reads the sockets.
     await atSource.holdPod(parties.nameOf(source.pod), true);
     const known = new Set(plan.source.map((rule) => JSON.stringify(rule.identity)));
-    const sockets = (await listFlows(source.pod.netns)).filter(({ tuple }) => !known.has(JSON.stringify(tuple)));
+    const sockets = (await listFlows(source.pod.netns)).filter(
+      ({ tuple }) => !known.has(JSON.stringify(tuple)),
+    );
     const late: MovePlan = sockets.length === 0 ? nothing : await parties.plan(sockets);
     if (late === nothing) return late;
     await world.datapathOf(target.pod).apply(parties.nameOf(target.pod), late.target);
@@ -222,7 +240,8 @@ async function switchOver(
     world.mover.resume({ ...restored.workload });
   });
   await watch.phase('switch', false, async () => {
-    for (const plan of plans) await parties.eachPeer(plan, (datapath, pod, rules) => datapath.setState(pod, rules, 'active'));
+    for (const plan of plans)
+      await parties.eachPeer(plan, (datapath, pod, rules) => datapath.setState(pod, rules, 'active'));
   });
   return watch.phase('replay', false, async () => {
     const replay = async (datapath: Datapath, pod: string): Promise<number> =>
@@ -241,7 +260,9 @@ async function commit(parties: Parties, plans: readonly MovePlan[]): Promise<voi
   await world.vacate(source);
   for (const plan of plans)
     await parties.eachPeer(plan, async (datapath, pod) => {
-      const earlier = new Set((await datapath.flows(pod)).map((flow) => flow.migration).filter((id) => id < parties.id));
+      const earlier = new Set(
+        (await datapath.flows(pod)).map((flow) => flow.migration).filter((id) => id < parties.id),
+      );
       for (const migration of earlier) await datapath.remove(pod, { migration });
     });
 }

@@ -37,7 +37,7 @@ export interface MovePlan {
 export function planMove(input: PlanInput): MovePlan {
   const plan: MovePlan = { target: [], peers: new Map(), source: [], unreachable: [] };
   const atSource = byTuple(input.source.flows, (flow) => flow.identity);
-  const atPeers = new Map<string, Map<string, FlowStatus>>();
+  const atPeers = new Map<PlanPod, Map<string, FlowStatus>>();
   for (const socket of input.sockets) {
     const here = atSource.get(tupleName(socket.protocol, socket.tuple));
     // Never moved: the flow is on the wire as itself.
@@ -55,24 +55,29 @@ export function planMove(input: PlanInput): MovePlan {
     const flowId = here?.flowId ?? input.nextFlowId();
     plan.source.push({ ...rule, flowId, identity: socket.tuple, wire });
     plan.target.push({ ...rule, flowId, identity: socket.tuple, wire: next });
-    const atPeer = atPeers.get(peer.name) ?? byTuple(peer.flows, (flow) => mirror(flow.wire));
-    atPeers.set(peer.name, atPeer);
+    const atPeer = atPeers.get(peer) ?? byTuple(peer.flows, (flow) => mirror(flow.wire));
+    atPeers.set(peer, atPeer);
     const there = atPeer.get(tupleName(socket.protocol, wire));
-    const rules = plan.peers.get(peer.name) ?? [];
-    plan.peers.set(peer.name, rules);
-    rules.push({
-      ...rule,
-      flowId: there?.flowId ?? input.nextFlowId(),
-      identity: there?.identity ?? mirror(wire),
-      wire: mirror(next),
-    });
+    const end = { flowId: there?.flowId ?? input.nextFlowId(), identity: there?.identity ?? mirror(wire) };
+    rulesOf(plan, peer.name).push({ ...rule, ...end, wire: mirror(next) });
   }
   return plan;
 }
 
-function byTuple(flows: readonly FlowStatus[], tupleOf: (flow: FlowStatus) => FlowTuple): Map<string, FlowStatus> {
+function rulesOf(plan: MovePlan, peer: string): FlowRule[] {
+  const rules = plan.peers.get(peer) ?? [];
+  plan.peers.set(peer, rules);
+  return rules;
+}
+
+function byTuple(
+  flows: readonly FlowStatus[],
+  tupleOf: (flow: FlowStatus) => FlowTuple,
+): Map<string, FlowStatus> {
   return new Map(
-    flows.filter((flow) => flow.state !== 'inbound').map((flow) => [tupleName(flow.protocol, tupleOf(flow)), flow]),
+    flows
+      .filter((flow) => flow.state !== 'inbound')
+      .map((flow) => [tupleName(flow.protocol, tupleOf(flow)), flow]),
   );
 }
 

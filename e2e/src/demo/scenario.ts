@@ -22,7 +22,11 @@ export interface ScenarioOptions {
 const answerMs = 3000;
 const shownViolations = 5;
 
-export async function runScenario(world: World, progress: Progress, options: ScenarioOptions): Promise<DemoResults> {
+export async function runScenario(
+  world: World,
+  progress: Progress,
+  options: ScenarioOptions,
+): Promise<DemoResults> {
   progress.heading('Without Serval: the pod moves, its address changes');
   const baseline = await runBaseline(world, progress, options);
   progress.heading('With Serval');
@@ -45,13 +49,22 @@ async function startClients(world: World, server: string, options: ScenarioOptio
   );
 }
 
-async function runBaseline(world: World, progress: Progress, options: ScenarioOptions): Promise<BaselineResult> {
-  const source = await progress.run('redis-server in site 1', async () => world.startRedis(await world.seat('s1-h1')));
-  const loads = await progress.run(`${options.connections} client connections from sites 2 and 3`, async () => {
-    const started = await startClients(world, source.pod.address4, options);
-    await pause(options.warmUpMs);
-    return started;
-  });
+async function runBaseline(
+  world: World,
+  progress: Progress,
+  options: ScenarioOptions,
+): Promise<BaselineResult> {
+  const source = await progress.run('redis-server in site 1', async () =>
+    world.startRedis(await world.seat('s1-h1')),
+  );
+  const loads = await progress.run(
+    `${options.connections} client connections from sites 2 and 3`,
+    async () => {
+      const started = await startClients(world, source.pod.address4, options);
+      await pause(options.warmUpMs);
+      return started;
+    },
+  );
   await Promise.all(loads.map((load) => load.beginWindow()));
   const moved = await progress.run('move it to site 2', () => moveWithoutServal(world, source));
   const checks = await progress.run(`ask every connection, ${answerMs / 1000} s of patience`, () =>
@@ -73,7 +86,10 @@ async function runBaseline(world: World, progress: Progress, options: ScenarioOp
 }
 
 /** What everybody can have today: CRIU moves the process, its connections do not come along. */
-async function moveWithoutServal(world: World, source: RunningWorkload): Promise<RunningWorkload & { freezeMs: number }> {
+async function moveWithoutServal(
+  world: World,
+  source: RunningWorkload,
+): Promise<RunningWorkload & { freezeMs: number }> {
   const target = await world.seat('s2-h1');
   const dumped = join(world.imagesDir, 'baseline-source');
   const carried = join(world.imagesDir, 'baseline-target');
@@ -95,7 +111,9 @@ async function runMigrations(
   progress: Progress,
   options: ScenarioOptions,
 ): Promise<{ migrations: Migration[]; results: MigrationResult[] }> {
-  let running = await progress.run('redis-server in site 1', async () => world.startRedis(await world.seat('s1-h1')));
+  let running = await progress.run('redis-server in site 1', async () =>
+    world.startRedis(await world.seat('s1-h1')),
+  );
   const loads = await progress.run(`${options.connections} client connections from sites 2 and 3`, () =>
     startClients(world, running.pod.address4, options),
   );
@@ -109,7 +127,9 @@ async function runMigrations(
       migrate(world, running, host),
     );
     running = migration.workload;
-    const checks = await progress.run('ask every connection', () => Promise.all(loads.map((load) => load.check(answerMs))));
+    const checks = await progress.run('ask every connection', () =>
+      Promise.all(loads.map((load) => load.check(answerMs))),
+    );
     const windows = await Promise.all(loads.map((load) => load.endWindow()));
     const sum = total(checks, windows);
     if (process.env['SERVAL_DEMO_DEBUG']) console.error(JSON.stringify(windows, null, 1));
@@ -160,13 +180,20 @@ async function audit(
 ): Promise<{ packets: number; violations: string[] }> {
   const recording = await recorder.stop();
   const objections = auditRecording(recording, world.lab.assignments).map((violation) =>
-    [violation.kind, violation.reason, violation.packet === undefined ? '' : packetLine(violation.packet)].join(' '),
+    [
+      violation.kind,
+      violation.reason,
+      violation.packet === undefined ? '' : packetLine(violation.packet),
+    ].join(' '),
   );
   const stale = migrations.flatMap((migration) => staleSends(recording, migration));
   const all = [...objections, ...stale];
   return {
     packets: recording.packets.length,
-    violations: all.length > shownViolations ? [...all.slice(0, shownViolations), `and ${all.length - shownViolations} more`] : all,
+    violations:
+      all.length > shownViolations
+        ? [...all.slice(0, shownViolations), `and ${all.length - shownViolations} more`]
+        : all,
   };
 }
 

@@ -1,12 +1,6 @@
 /** The demo's world: a lab with three sites, a data plane on every host, a Redis and two pods full of clients. */
 import { ServalError } from '@serval/api';
-import {
-  CriuMover,
-  EbpfDatapath,
-  placeInCgroup,
-  type Datapath,
-  type Workload,
-} from '@serval/node-agent';
+import { CriuMover, EbpfDatapath, placeInCgroup, type Datapath, type Workload } from '@serval/node-agent';
 import { createLab, type Lab, type Pod } from '../lab/index.js';
 import { LoadProcess } from './load/process.js';
 
@@ -94,7 +88,8 @@ export class World {
 
   async stopClients(): Promise<void> {
     await Promise.all(this.loads.splice(0).map((load) => load.stop()));
-    for (const pod of this.lab.pods.filter(({ name }) => name.startsWith('client'))) await this.removePod(pod);
+    for (const pod of this.lab.pods.filter(({ name }) => name.startsWith('client')))
+      await this.removePod(pod);
   }
 
   /** End a seat's workload, if any, and its pod. */

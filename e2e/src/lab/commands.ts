@@ -6,7 +6,7 @@ import { auditRecording, packetLine } from './audit.js';
 import { createLab, openLab, type Lab } from './lab.js';
 import type { Recorder } from './recorder.js';
 import { removeLab, removeStaleLabs } from './removal.js';
-import { isStale, labIds, readState } from './state.js';
+import { isStale, labIds, stateIfAny } from './state.js';
 import type { CommandName } from './usage.js';
 
 /** What was typed can not be understood: the command ends with exit code 2 and its usage. */
@@ -40,17 +40,20 @@ async function up(args: string[]): Promise<number> {
 
 function list(args: string[]): Promise<number> {
   const { values } = parse(args, 0, { json: { type: 'boolean', default: false } });
-  const rows = labIds().map((id) => {
-    const state = readState(id);
-    const owner = state.owner?.pid ?? null;
-    return {
-      id,
-      createdAt: state.createdAt,
-      owner,
-      stale: isStale(state),
-      pods: state.pods.map((pod) => pod.name),
-    };
-  });
+  const states = labIds().map(stateIfAny);
+  const rows = states
+    .filter((state) => state !== undefined)
+    .map((state) => {
+      const { id } = state;
+      const owner = state.owner?.pid ?? null;
+      return {
+        id,
+        createdAt: state.createdAt,
+        owner,
+        stale: isStale(state),
+        pods: state.pods.map((pod) => pod.name),
+      };
+    });
   if (values.json) print(JSON.stringify(rows));
   for (const row of values.json ? [] : rows) {
     const keeper = row.stale ? 'STALE' : row.owner === null ? 'until removed' : `with process ${row.owner}`;

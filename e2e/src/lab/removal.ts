@@ -21,6 +21,7 @@ import {
   isStale,
   labIds,
   readState,
+  stateIfAny,
   type LabState,
 } from './state.js';
 
@@ -54,8 +55,8 @@ export function removeStaleLabs(): StaleRemoval {
   const result: StaleRemoval = { removed: [], failed: [] };
   for (const id of labIds()) {
     try {
-      const state = readState(id);
-      if (!isStale(state)) continue;
+      const state = stateIfAny(id);
+      if (state === undefined || !isStale(state)) continue;
       removeByState(state);
       result.removed.push(id);
     } catch (error) {

@@ -116,6 +116,16 @@ export function readState(id: string): LabState {
   return state as LabState;
 }
 
+/** Like readState, but undefined when the lab is gone: others may remove labs at any moment. */
+export function stateIfAny(id: string): LabState | undefined {
+  try {
+    return readState(id);
+  } catch (error) {
+    if (error instanceof ServalError && error.code === 'ERR_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
 /** Ids of all labs on this machine, whoever made them. */
 export function labIds(): string[] {
   return stateFiles()

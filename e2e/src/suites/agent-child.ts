@@ -20,7 +20,14 @@ function churn(round: number): FlowRule[] {
     const remote = { address: '10.200.0.1', port: 1 + ((round * churnFlows + i) % 60000) };
     const identity = { local: { address: '10.201.0.1', port: 80 }, remote };
     const wire = { local: { address: '10.202.0.1', port: 80 }, remote };
-    return { flowId: BigInt(1000 + i), migration: churnMigration, protocol: 'tcp', identity, wire, state: 'active' };
+    return {
+      flowId: BigInt(1000 + i),
+      migration: churnMigration,
+      protocol: 'tcp',
+      identity,
+      wire,
+      state: 'active',
+    };
   });
 }
 
@@ -34,8 +41,15 @@ async function main(options: AgentChildOptions): Promise<void> {
     });
     await datapath.addPod(pod);
     const present = new Set((await datapath.flows(pod.name)).map((flow) => flow.flowId));
-    const wanted = rules.map((rule) => ({ ...rule, flowId: BigInt(rule.flowId), migration: BigInt(rule.migration) }));
-    await datapath.apply(pod.name, wanted.filter((rule) => !present.has(rule.flowId)));
+    const wanted = rules.map((rule) => ({
+      ...rule,
+      flowId: BigInt(rule.flowId),
+      migration: BigInt(rule.migration),
+    }));
+    await datapath.apply(
+      pod.name,
+      wanted.filter((rule) => !present.has(rule.flowId)),
+    );
     planes.push({ datapath, pod });
   }
   process.stdout.write('ready\n');

@@ -2,7 +2,13 @@
  * What the suites of the data plane stand on: a lab with three sites, and pairs of pods whose server "has moved". Its
  * sockets are bound to OLD, an address of site 1 that no pod has; it lives in site 2 under NEW; the client is in site 3.
  */
-import { EbpfDatapath, prepareStack, type EbpfOptions, type FlowRule, type FlowStatus } from '@serval/node-agent';
+import {
+  EbpfDatapath,
+  prepareStack,
+  type EbpfOptions,
+  type FlowRule,
+  type FlowStatus,
+} from '@serval/node-agent';
 import { createLab, type Lab, type Pod } from '../lab/index.js';
 import { Sockets, type OpenSocket, type SocketAddress, type SocketOption } from './sockets.js';
 
@@ -155,7 +161,9 @@ export class MovedPair {
   }
 
   /** A TCP connection through the translation: the client's socket, and what the server accepted. */
-  async connect(flow: PairFlow): Promise<{ client: OpenSocket; server: OpenSocket & { peer: SocketAddress } }> {
+  async connect(
+    flow: PairFlow,
+  ): Promise<{ client: OpenSocket; server: OpenSocket & { peer: SocketAddress } }> {
     const { family } = flow;
     const local: SocketAddress = [this.old(family), flow.serverPort];
     const listener = await this.atServer.do('open', { kind: 'tcp', family, local, listen: true });
@@ -205,7 +213,12 @@ function addressOf(pod: Pod, family: Family): string {
   return family === 4 ? pod.address4 : pod.address6;
 }
 
-function endpoints(local: string, localPort: number, remote: string, remotePort: number): FlowRule['identity'] {
+function endpoints(
+  local: string,
+  localPort: number,
+  remote: string,
+  remotePort: number,
+): FlowRule['identity'] {
   return { local: { address: local, port: localPort }, remote: { address: remote, port: remotePort } };
 }
 

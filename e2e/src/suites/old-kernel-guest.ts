@@ -16,7 +16,8 @@ const objectPath = process.argv[2] as string;
 const bpffs = '/sys/fs/bpf';
 
 const ip = (...words: string[]): void => void execFileSync('ip', words);
-const inPod = (name: string, ...words: string[]): void => void execFileSync('ip', ['netns', 'exec', name, ...words]);
+const inPod = (name: string, ...words: string[]): void =>
+  void execFileSync('ip', ['netns', 'exec', name, ...words]);
 
 function makePods(): void {
   for (const name of ['client', 'server']) {
@@ -36,25 +37,42 @@ function makePods(): void {
 function rule(side: 'client' | 'server'): FlowRule {
   const tuple = (server: string) => {
     const both = { client: { address: ends.client, port: clientPort }, server: { address: server, port } };
-    return side === 'client' ? { local: both.client, remote: both.server } : { local: both.server, remote: both.client };
+    return side === 'client'
+      ? { local: both.client, remote: both.server }
+      : { local: both.server, remote: both.client };
   };
-  return { flowId: 1n, migration: 1n, protocol: 'udp', identity: tuple(old), wire: tuple(ends.server), state: 'active' };
+  return {
+    flowId: 1n,
+    migration: 1n,
+    protocol: 'udp',
+    identity: tuple(old),
+    wire: tuple(ends.server),
+    state: 'active',
+  };
 }
 
-const pod = (name: string): PodSpec => ({ name: `test/${name}`, netns: `/run/netns/${name}`, interface: 'eth0' });
+const pod = (name: string): PodSpec => ({
+  name: `test/${name}`,
+  netns: `/run/netns/${name}`,
+  interface: 'eth0',
+});
 
 /** One Node inside the server's namespace echoes to whom it hears; one in the client's asks and tells the answer. */
 async function ask(): Promise<string> {
   const serve = `const s = require('node:dgram').createSocket('udp4');
     s.on('message', (m, from) => s.send(from.address + ' ' + from.port + ' ' + m, from.port, from.address));
     s.bind(${port}, '${old}', () => console.log('listening'));`;
-  const server = spawn('ip', ['netns', 'exec', 'server', process.execPath, '-e', serve], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const server = spawn('ip', ['netns', 'exec', 'server', process.execPath, '-e', serve], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await firstLine(server.stdout);
   const request = `const s = require('node:dgram').createSocket('udp4');
     s.on('message', (m, from) => { console.log(m + ' from ' + from.address); process.exit(0); });
     s.bind(${clientPort}, () => s.send('hello', ${port}, '${old}'));
     setTimeout(() => { console.log('no answer'); process.exit(1); }, 5000);`;
-  const client = spawn('ip', ['netns', 'exec', 'client', process.execPath, '-e', request], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const client = spawn('ip', ['netns', 'exec', 'client', process.execPath, '-e', request], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const answer = await firstLine(client.stdout);
   server.kill('SIGKILL');
   return answer;
@@ -68,7 +86,8 @@ async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
 async function codeOf(work: Promise<unknown>): Promise<string> {
   return work.then(
     () => 'no error',
-    (error: { code: string; remedy?: string }) => `${error.code}${error.remedy === undefined ? ' without a remedy' : ''}`,
+    (error: { code: string; remedy?: string }) =>
+      `${error.code}${error.remedy === undefined ? ' without a remedy' : ''}`,
   );
 }
 
@@ -83,14 +102,20 @@ async function attachedKinds(): Promise<string[]> {
   const kinds = await Promise.all(
     (['ingress', 'egress'] as const).map(async (direction) => {
       const ifindex = await native().interfaceIndex('/run/netns/client', 'eth0');
-      return (await native().attachedPrograms('/run/netns/client', ifindex, direction)).map(({ name, kind }) => `${kind} ${name}`);
+      return (await native().attachedPrograms('/run/netns/client', ifindex, direction)).map(
+        ({ name, kind }) => `${kind} ${name}`,
+      );
     }),
   );
   return kinds.flat();
 }
 
 async function main(): Promise<void> {
-  check('this is the older kernel, without TCX', { old: release().startsWith('6.1.'), tcx: native().probe().tcx }, { old: true, tcx: false });
+  check(
+    'this is the older kernel, without TCX',
+    { old: release().startsWith('6.1.'), tcx: native().probe().tcx },
+    { old: true, tcx: false },
+  );
   makePods();
   const datapath = await EbpfDatapath.open({ bpffs, objectPath, slots: 1024 });
   for (const side of ['client', 'server'] as const) {
@@ -98,10 +123,24 @@ async function main(): Promise<void> {
     check(`nothing is attached to ${side} before its first rule`, await attachedKinds(), []);
   }
   for (const side of ['client', 'server'] as const) await datapath.apply(pod(side).name, [rule(side)]);
-  check('clsact filters are attached both ways', await attachedKinds(), ['clsact sal_ingress', 'clsact sal_egress']);
-  check('a datagram to OLD is answered from OLD', await ask(), `${ends.client} ${clientPort} hello from ${old}`);
+  check('clsact filters are attached both ways', await attachedKinds(), [
+    'clsact sal_ingress',
+    'clsact sal_egress',
+  ]);
+  check(
+    'a datagram to OLD is answered from OLD',
+    await ask(),
+    `${ends.client} ${clientPort} hello from ${old}`,
+  );
   const flows = await datapath.flows();
-  check('both ends have counted it', flows.map(({ packetsIn, packetsOut }) => [Number(packetsIn), Number(packetsOut)]), [[1, 1], [1, 1]]);
+  check(
+    'both ends have counted it',
+    flows.map(({ packetsIn, packetsOut }) => [Number(packetsIn), Number(packetsOut)]),
+    [
+      [1, 1],
+      [1, 1],
+    ],
+  );
   await datapath.close();
   const next = await EbpfDatapath.open({ bpffs, objectPath });
   check('the next agent adopts the flows', (await next.flows()).length, 2);
@@ -111,7 +150,11 @@ async function main(): Promise<void> {
   await next.uninstall();
   const forced = await EbpfDatapath.open({ bpffs, objectPath, slots: 1024, attach: 'tcx' });
   await forced.addPod(pod('client'));
-  check('TCX, where the kernel has none, is refused by name', await codeOf(forced.apply('test/client', [rule('client')])), 'ERR_UNSUPPORTED');
+  check(
+    'TCX, where the kernel has none, is refused by name',
+    await codeOf(forced.apply('test/client', [rule('client')])),
+    'ERR_UNSUPPORTED',
+  );
   check('and nothing is half attached', await attachedKinds(), []);
   await forced.uninstall();
 }

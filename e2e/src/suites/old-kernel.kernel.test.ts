@@ -20,9 +20,20 @@ describe("Debian's 6.1 kernel", () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   /** Bundle a program and run it in the guest: all its lines, and whether it was content. */
-  async function run(entry: string, args: string[], timeoutMs: number): Promise<{ exitCode: number; lines: string[] }> {
+  async function run(
+    entry: string,
+    args: string[],
+    timeoutMs: number,
+  ): Promise<{ exitCode: number; lines: string[] }> {
     const outfile = join(folder, 'main.mjs');
-    await build({ entryPoints: [join(root, entry)], bundle: true, platform: 'node', format: 'esm', outfile, logLevel: 'error' });
+    await build({
+      entryPoints: [join(root, entry)],
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      outfile,
+      logLevel: 'error',
+    });
     const { exitCode, lines } = await runInGuest({
       files: {
         [guest.script]: outfile,
@@ -35,7 +46,8 @@ describe("Debian's 6.1 kernel", () => {
     return { exitCode, lines };
   }
 
-  const failures = (lines: readonly string[]): string[] => lines.filter((line) => /^(FAILED| )/.test(line)).slice(0, 30);
+  const failures = (lines: readonly string[]): string[] =>
+    lines.filter((line) => /^(FAILED| )/.test(line)).slice(0, 30);
 
   it('attaches by clsact, translates, adopts, and refuses what it lacks', async () => {
     const { exitCode, lines } = await run('e2e/dist/suites/old-kernel-guest.js', [guest.object], 180_000);
@@ -44,7 +56,11 @@ describe("Debian's 6.1 kernel", () => {
   }, 240_000);
 
   it('passes the packet tests', async () => {
-    const { exitCode, lines } = await run('node-agent/dist/packet-tests/guest-main.js', [guest.addon, guest.object], 400_000);
+    const { exitCode, lines } = await run(
+      'node-agent/dist/packet-tests/guest-main.js',
+      [guest.addon, guest.object],
+      400_000,
+    );
     expect(failures(lines)).toEqual([]);
     expect(lines.at(-1)).toMatch(/^[1-9]\d{2,} passed, 0 failed/);
     expect(exitCode).toBe(0);

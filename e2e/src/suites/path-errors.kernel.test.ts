@@ -162,7 +162,9 @@ describe.each([4, 6] as const)('errors of the path over IPv%i', (family) => {
       const carriers = packets.filter(
         ({ protocol, source }) => protocol === 'tcp' && source === narrow.clientAddress(family),
       );
-      expect(carriers.filter(({ destination }) => destination !== narrow.new(family)).map(packetLine)).toEqual([]);
+      expect(
+        carriers.filter(({ destination }) => destination !== narrow.new(family)).map(packetLine),
+      ).toEqual([]);
       expect(await routeTo(narrow.client, narrow.old(family))).toMatch(/ mtu 1300\b/);
       expect(await routeTo(narrow.client, narrow.new(family))).not.toMatch(/ mtu /);
       const source = family === 4 ? narrow.old(4) : undefined;

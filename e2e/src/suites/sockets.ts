@@ -95,7 +95,10 @@ const python = '/usr/bin/python3';
 
 /** Does things with sockets in one namespace. */
 export class Sockets {
-  private readonly waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  private readonly waiting = new Map<
+    number,
+    { resolve: (value: never) => void; reject: (error: Error) => void }
+  >();
   private count = 0;
   private words = '';
 
@@ -103,7 +106,9 @@ export class Sockets {
     private readonly node: NetworkNode,
     private readonly child: ChildProcess,
   ) {
-    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => this.answered(line));
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) =>
+      this.answered(line),
+    );
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.words += text));
     child.on('close', () => this.ended());
     child.stdin?.on('error', () => undefined); // its end is told by `close`
@@ -130,6 +135,7 @@ export class Sockets {
     const id = ++this.count;
     const answer = new Promise<ReturnType<Requests[Name]>>((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
+      if (this.hasEnded()) return this.ended();
       this.child.stdin?.write(`${JSON.stringify({ id, do: name, with: request })}\n`);
     });
     answer.catch(() => undefined); // a test that failed does not wait any more for what it had begun
@@ -138,10 +144,14 @@ export class Sockets {
 
   /** The helper ends, and with it all its sockets. */
   async end(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    if (this.hasEnded()) return;
     const closed = new Promise((resolve) => this.child.once('close', resolve));
     this.child.stdin?.end();
     await closed;
+  }
+
+  private hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
   }
 
   private answered(line: string): void {

@@ -90,7 +90,10 @@ describe('killing agents', () => {
 
   beforeAll(async () => {
     lab = await createLab({ sites: 2 });
-    const bpffs = { client: await lab.mount('bpf', 'bpf-client'), server: await lab.mount('bpf', 'bpf-server') };
+    const bpffs = {
+      client: await lab.mount('bpf', 'bpf-client'),
+      server: await lab.mount('bpf', 'bpf-server'),
+    };
     pods = {
       client: await lab.createPod({ name: 'client', host: 's1-h1' }),
       server: await lab.createPod({ name: 'server', host: 's2-h1' }),
@@ -112,11 +115,17 @@ describe('killing agents', () => {
 
   function rulesOf(side: 'client' | 'server'): SerialRule[] {
     const tuple = (address: string, serverPort: number, clientPort: number): FlowTuple => {
-      const ends = { client: { address: pods.client.address4, port: clientPort }, server: { address, port: serverPort } };
-      return side === 'client' ? { local: ends.client, remote: ends.server } : { local: ends.server, remote: ends.client };
+      const ends = {
+        client: { address: pods.client.address4, port: clientPort },
+        server: { address, port: serverPort },
+      };
+      return side === 'client'
+        ? { local: ends.client, remote: ends.server }
+        : { local: ends.server, remote: ends.client };
     };
     return (['tcp', 'udp'] as const).map((protocol, i) => {
-      const ports = protocol === 'tcp' ? ([port.tcp, port.clientTcp] as const) : ([port.udp, port.clientUdp] as const);
+      const ports =
+        protocol === 'tcp' ? ([port.tcp, port.clientTcp] as const) : ([port.udp, port.clientUdp] as const);
       const rule = { flowId: String(i + 1), migration: '1', protocol, state: 'active' as const };
       return { ...rule, identity: tuple(old, ...ports), wire: tuple(pods.server.address4, ...ports) };
     });
@@ -139,7 +148,9 @@ describe('killing agents', () => {
   async function flowIds(): Promise<bigint[][]> {
     const planes = await Promise.all(options.hosts.map(({ bpffs }) => EbpfDatapath.open({ bpffs })));
     const found = await Promise.all(
-      planes.map(async (plane) => (await plane.flows()).filter((flow) => flow.migration !== churnMigration).map((flow) => flow.flowId)),
+      planes.map(async (plane) =>
+        (await plane.flows()).filter((flow) => flow.migration !== churnMigration).map((flow) => flow.flowId),
+      ),
     );
     await Promise.all(planes.map((plane) => plane.close()));
     return found;
@@ -150,7 +161,10 @@ describe('killing agents', () => {
     const agent = startAgent();
     await line(agent, /ready/);
     await killAfter(agent, 0);
-    expect(await flowIds()).toEqual([[1n, 2n], [1n, 2n]]);
+    expect(await flowIds()).toEqual([
+      [1n, 2n],
+      [1n, 2n],
+    ]);
   }, 120_000);
 
   it('at any point loses no packet, and a restart adopts what is there, also with new programs', async () => {
@@ -183,7 +197,10 @@ describe('killing agents', () => {
     echo.kill('SIGKILL');
     expect(outcome).toEqual({ sent: outcome.sent, tcpWhole: true, udpLost: 0, udpDoubled: 0 });
     expect(outcome.sent).toBeGreaterThan(1000);
-    expect(await flowIds()).toEqual([[1n, 2n], [1n, 2n]]);
+    expect(await flowIds()).toEqual([
+      [1n, 2n],
+      [1n, 2n],
+    ]);
   }, 120_000);
 
   it('leaves nothing that the next agent could not take away', async () => {
@@ -213,7 +230,11 @@ describe('killing agents', () => {
     const object = `/tmp/${name}`;
     const include = `-I/usr/include/${spawnSync('gcc', ['-dumpmachine'], { encoding: 'utf8' }).stdout.trim()}`;
     const flags = ['-Os', '-g', '-fno-strict-aliasing', '-target', 'bpf', '-mcpu=v3', include];
-    const result = spawnSync('clang-14', [...flags, '-c', `${root}/node-agent/bpf/sal_pod.bpf.c`, '-o', object], { encoding: 'utf8' });
+    const result = spawnSync(
+      'clang-14',
+      [...flags, '-c', `${root}/node-agent/bpf/sal_pod.bpf.c`, '-o', object],
+      { encoding: 'utf8' },
+    );
     if (result.status !== 0) throw new Error(result.stderr);
     return object;
   }

@@ -80,7 +80,14 @@ async function attachOne(
 ): Promise<void> {
   await explained(`pod ${target.name}, ${direction} of device ${target.ifindex}`, async () => {
     if (!target.tcx) {
-      await native().attachClsact(target.netns, target.ifindex, direction, program, clsactHandle, clsactPriority);
+      await native().attachClsact(
+        target.netns,
+        target.ifindex,
+        direction,
+        program,
+        clsactHandle,
+        clsactPriority,
+      );
       return;
     }
     const link = await native().attachTcx(target.netns, target.ifindex, direction, program);
@@ -120,7 +127,10 @@ function ignoreGone(error: unknown): void {
 }
 
 /** What is attached now: `missing` where one of both ways has nothing of ours. */
-export async function attachedTags(context: AttachContext, target: AttachTarget): Promise<Record<AttachDirection, string | undefined>> {
+export async function attachedTags(
+  context: AttachContext,
+  target: AttachTarget,
+): Promise<Record<AttachDirection, string | undefined>> {
   const tag = async (direction: AttachDirection): Promise<string | undefined> => {
     if (target.tcx && !existsSync(linkPin(context.pinRoot, target.id, direction))) return undefined;
     const programs = await native().attachedPrograms(target.netns, target.ifindex, direction);
@@ -133,27 +143,30 @@ export async function attachedTags(context: AttachContext, target: AttachTarget)
  * Bring what an earlier agent left to this agent's programs: swapped under the link without a gap where they differ,
  * attached where one is missing (the earlier agent was killed half way).
  */
-export async function adoptPod(context: AttachContext, target: AttachTarget): Promise<'kept' | 'upgraded' | 'completed'> {
+export async function adoptPod(context: AttachContext, target: AttachTarget): Promise<void> {
   const tags = await attachedTags(context, target);
   const programs = await loadPrograms(context, target.id);
   try {
-    const stale = directions.filter((direction) => tags[direction] !== programs[direction].info().tag);
-    for (const direction of stale) {
-      if (target.tcx && tags[direction] !== undefined) updateLink(context, target, direction, programs[direction]);
-      else {
-        if (target.tcx) detachLink(linkPin(context.pinRoot, target.id, direction));
-        await attachOne(context, target, direction, programs[direction]);
-      }
-    }
-    if (stale.length === 0) return 'kept';
-    return stale.every((direction) => tags[direction] !== undefined) ? 'upgraded' : 'completed';
+    for (const direction of directions)
+      if (tags[direction] !== programs[direction].info().tag)
+        await replaceOne(context, target, direction, programs[direction], tags[direction] !== undefined);
   } finally {
     closePrograms(programs);
   }
 }
 
-function updateLink(context: AttachContext, target: AttachTarget, direction: AttachDirection, program: BpfProgram): void {
-  const link = native().openPinnedLink(linkPin(context.pinRoot, target.id, direction));
+/** A filter is replaced where it is; so is a link's program; a link whose device lost it is made anew. */
+async function replaceOne(
+  context: AttachContext,
+  target: AttachTarget,
+  direction: AttachDirection,
+  program: BpfProgram,
+  isAttached: boolean,
+): Promise<void> {
+  const pin = linkPin(context.pinRoot, target.id, direction);
+  if (!isAttached) rmSync(pin, { force: true });
+  if (!target.tcx || !isAttached) return attachOne(context, target, direction, program);
+  const link = native().openPinnedLink(pin);
   try {
     link.update(program);
   } finally {

@@ -25,7 +25,15 @@ const tuple = (remote: typeof old, local = client): FlowTuple => ({ local, remot
 
 /** At the peer: the client's end of a flow to a server that moves. */
 function peerRule(changes: Partial<FlowRule> = {}): FlowRule {
-  return { flowId: 1n, migration: 1n, protocol: 'tcp', identity: tuple(old), wire: tuple(moved), state: 'active', ...changes };
+  return {
+    flowId: 1n,
+    migration: 1n,
+    protocol: 'tcp',
+    identity: tuple(old),
+    wire: tuple(moved),
+    state: 'active',
+    ...changes,
+  };
 }
 
 const passed = (result: FlowTuple): Verdict => ({ kind: 'pass', tuple: result });
@@ -59,10 +67,16 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
     });
     afterAll(() => harness.end());
 
-    const egress = (remote: typeof old): Promise<Verdict> => harness.send(pod, 'egress', 'tcp', tuple(remote));
-    const ingress = (remote: typeof old): Promise<Verdict> => harness.send(pod, 'ingress', 'tcp', tuple(remote));
+    const egress = (remote: typeof old): Promise<Verdict> =>
+      harness.send(pod, 'egress', 'tcp', tuple(remote));
+    const ingress = (remote: typeof old): Promise<Verdict> =>
+      harness.send(pod, 'ingress', 'tcp', tuple(remote));
     const status = async (): Promise<{ attached: boolean; held: boolean; flows: number }> => {
-      const { attached, held, flows } = (await datapath.pods()).find((entry) => entry.name === pod) ?? { attached: false, held: false, flows: -1 };
+      const { attached, held, flows } = (await datapath.pods()).find((entry) => entry.name === pod) ?? {
+        attached: false,
+        held: false,
+        flows: -1,
+      };
       return { attached, held, flows };
     };
 
@@ -81,7 +95,9 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       expect(await egress(old)).toEqual(passed(tuple(moved)));
       expect(await ingress(moved)).toEqual(passed(tuple(old)));
       const neighbour = { ...client, port: 40002 };
-      expect(await harness.send(pod, 'egress', 'tcp', tuple(old, neighbour))).toEqual(passed(tuple(old, neighbour)));
+      expect(await harness.send(pod, 'egress', 'tcp', tuple(old, neighbour))).toEqual(
+        passed(tuple(old, neighbour)),
+      );
       expect(await harness.send(pod, 'egress', 'udp', tuple(old))).toEqual(passed(tuple(old)));
       expect(await ingress(old)).toEqual(passed(tuple(old)));
     });
@@ -95,9 +111,15 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
     it('translates IPv6', async () => {
       const local = { address: 'fd00:9:1::2', port: 40001 };
       const six = (address: string): FlowTuple => ({ local, remote: { address, port: 53 } });
-      await datapath.apply(pod, [peerRule({ protocol: 'udp', identity: six('fd00:1:1::2'), wire: six('fd00:2:1::2') })]);
-      expect(await harness.send(pod, 'egress', 'udp', six('fd00:1:1::2'))).toEqual(passed(six('fd00:2:1::2')));
-      expect(await harness.send(pod, 'ingress', 'udp', six('fd00:2:1::2'))).toEqual(passed(six('fd00:1:1::2')));
+      await datapath.apply(pod, [
+        peerRule({ protocol: 'udp', identity: six('fd00:1:1::2'), wire: six('fd00:2:1::2') }),
+      ]);
+      expect(await harness.send(pod, 'egress', 'udp', six('fd00:1:1::2'))).toEqual(
+        passed(six('fd00:2:1::2')),
+      );
+      expect(await harness.send(pod, 'ingress', 'udp', six('fd00:2:1::2'))).toEqual(
+        passed(six('fd00:1:1::2')),
+      );
     });
 
     it('passes outbound and translates inbound while pending', async () => {
@@ -188,12 +210,21 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       await egress(old);
       await ingress(moved);
       const [flow] = await datapath.flows(pod);
-      expect(flow).toMatchObject({ packetsOut: 2n, packetsIn: 1n, identity: tuple(old), wire: tuple(moved), state: 'active' });
+      expect(flow).toMatchObject({
+        packetsOut: 2n,
+        packetsIn: 1n,
+        identity: tuple(old),
+        wire: tuple(moved),
+        state: 'active',
+      });
       expect(flow?.bytesOut).toBeGreaterThan(0n);
     });
 
     it('applies all rules or none', async () => {
-      const wrong = peerRule({ flowId: 2n, wire: { local: client, remote: { address: 'fd00::1', port: 1 } } });
+      const wrong = peerRule({
+        flowId: 2n,
+        wire: { local: client, remote: { address: 'fd00::1', port: 1 } },
+      });
       expect(await failureOf(datapath.apply(pod, [peerRule(), wrong]))).toMatchObject({
         code: 'ERR_BAD_INPUT',
         message: expect.stringContaining('flow 2') as unknown,
@@ -204,7 +235,11 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
     it('refuses more than the table holds, and changes nothing', async () => {
       await datapath.apply(pod, [peerRule()]);
       const many = Array.from({ length: harness.slots }, (_, i) =>
-        peerRule({ flowId: BigInt(i + 2), identity: tuple(old, { address: '10.9.1.3', port: i + 1 }), wire: tuple(moved, { address: '10.9.1.3', port: i + 1 }) }),
+        peerRule({
+          flowId: BigInt(i + 2),
+          identity: tuple(old, { address: '10.9.1.3', port: i + 1 }),
+          wire: tuple(moved, { address: '10.9.1.3', port: i + 1 }),
+        }),
       );
       expect(await failureOf(datapath.apply(pod, many))).toMatchObject({ code: 'ERR_TABLE_FULL' });
       expect((await datapath.flows(pod)).length).toBe(1);
@@ -225,16 +260,26 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
 
     it('refuses pods that it does not know, gone namespaces and unknown devices', async () => {
       const [spec] = harness.pods;
-      expect(await failureOf(datapath.apply('ns/nobody', [peerRule()]))).toMatchObject({ code: 'ERR_NOT_FOUND' });
-      expect(await failureOf(datapath.addPod({ ...spec, name: 'ns/gone', netns: '/run/netns/serval-gone' }))).toMatchObject({ code: 'ERR_NETNS_GONE' });
-      expect(await failureOf(datapath.addPod({ ...spec, name: 'ns/odd', interface: 'eth7' }))).toMatchObject({ code: 'ERR_NOT_FOUND' });
-      expect(await failureOf(datapath.addPod({ ...harness.pods[1], name: spec.name }))).toMatchObject({ code: 'ERR_CONFLICT' });
+      expect(await failureOf(datapath.apply('ns/nobody', [peerRule()]))).toMatchObject({
+        code: 'ERR_NOT_FOUND',
+      });
+      expect(
+        await failureOf(datapath.addPod({ ...spec, name: 'ns/gone', netns: '/run/netns/serval-gone' })),
+      ).toMatchObject({ code: 'ERR_NETNS_GONE' });
+      expect(await failureOf(datapath.addPod({ ...spec, name: 'ns/odd', interface: 'eth7' }))).toMatchObject({
+        code: 'ERR_NOT_FOUND',
+      });
+      expect(await failureOf(datapath.addPod({ ...harness.pods[1], name: spec.name }))).toMatchObject({
+        code: 'ERR_CONFLICT',
+      });
     });
 
     it('sets states of applied rules only', async () => {
       await datapath.apply(pod, [peerRule()]);
       const absent = peerRule({ flowId: 9n, identity: tuple({ ...old, port: 1 }) });
-      expect(await failureOf(datapath.setState(pod, [peerRule(), absent], 'held'))).toMatchObject({ code: 'ERR_NOT_FOUND' });
+      expect(await failureOf(datapath.setState(pod, [peerRule(), absent], 'held'))).toMatchObject({
+        code: 'ERR_NOT_FOUND',
+      });
       expect(await egress(old)).toEqual(passed(tuple(moved)));
     });
 

@@ -66,7 +66,10 @@ describe('the eBPF data plane refuses', () => {
     const script = `import('${new URL('../../dist/datapath/ebpf.js', import.meta.url).href}').then(({ EbpfDatapath }) =>
       EbpfDatapath.open({ bpffs: '${fixture.bpffs}' })).catch((error) => console.log(error.code, '|', error.remedy))`;
     const args = ['--bounding-set=-all', '--inh-caps=-all', process.execPath, '-e', script];
-    const { stdout, stderr } = spawnSync('setpriv', args, { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
+    const { stdout, stderr } = spawnSync('setpriv', args, {
+      encoding: 'utf8',
+      env: { ...process.env, NODE_OPTIONS: '' },
+    });
     expect(`${stdout}${stderr}`).toMatch(/^ERR_NO_PERMISSION \| Run as root/);
     expect(pinned()).toEqual([]);
   });
@@ -93,7 +96,9 @@ describe('the eBPF data plane refuses', () => {
   });
 
   it.each([0, 17, 1 << 21])('%d slots', async (slots) => {
-    expect(await failureOf(EbpfDatapath.open({ bpffs: fixture.bpffs, slots }))).toMatchObject({ code: 'ERR_BAD_INPUT' });
+    expect(await failureOf(EbpfDatapath.open({ bpffs: fixture.bpffs, slots }))).toMatchObject({
+      code: 'ERR_BAD_INPUT',
+    });
     expect(pinned()).toEqual([]);
   });
 

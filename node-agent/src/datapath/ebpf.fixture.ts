@@ -48,8 +48,17 @@ export class KernelFixture {
   }
 
   /** Play one packet through the program that this pod would have; without an attached one it passes. */
-  async send(pod: string, direction: 'egress' | 'ingress', protocol: Protocol, tuple: FlowTuple): Promise<Verdict> {
-    const { maps, config } = await openMaps({ pinRoot: join(this.bpffs, 'serval'), objectPath: defaultObjectPath, slots: 0 });
+  async send(
+    pod: string,
+    direction: 'egress' | 'ingress',
+    protocol: Protocol,
+    tuple: FlowTuple,
+  ): Promise<Verdict> {
+    const { maps, config } = await openMaps({
+      pinRoot: join(this.bpffs, 'serval'),
+      objectPath: defaultObjectPath,
+      slots: 0,
+    });
     try {
       const { keys, values, count } = maps.sal_pods.entries();
       const found = Array.from({ length: count }, (_, i) => i).find((i) => {
@@ -57,7 +66,13 @@ export class KernelFixture {
         return record.flags & salPodFlag.USED && record.name === pod;
       });
       if (found === undefined) return { kind: 'pass', tuple };
-      const context = { pinRoot: '', objectPath: defaultObjectPath, config, maps, kernelContext: native().probe().kernelContext };
+      const context = {
+        pinRoot: '',
+        objectPath: defaultObjectPath,
+        config,
+        maps,
+        kernelContext: native().probe().kernelContext,
+      };
       const programs = await loadPrograms(context, keys.readUInt32LE(found * 4));
       const before = dropTotals(maps.sal_drops.entries().values);
       const result = programs[direction].run({ data: packetOf(direction, protocol, tuple) });
@@ -89,7 +104,11 @@ function risen(before: readonly bigint[], after: readonly bigint[]): DropReason 
 
 function packetOf(direction: 'egress' | 'ingress', protocol: Protocol, tuple: FlowTuple): Buffer {
   const [from, to] = direction === 'egress' ? [tuple.local, tuple.remote] : [tuple.remote, tuple.local];
-  const segment = (protocol === 'tcp' ? tcp : udp)({ from: from.port, to: to.port, payload: Buffer.from('hello') });
+  const segment = (protocol === 'tcp' ? tcp : udp)({
+    from: from.port,
+    to: to.port,
+    payload: Buffer.from('hello'),
+  });
   const ends = { from: from.address, to: to.address };
   return frame({}, from.address.includes(':') ? ipv6(ends, segment) : ipv4(ends, segment));
 }
@@ -101,7 +120,9 @@ function tupleOf(direction: 'egress' | 'ingress', data: Buffer): FlowTuple {
     isSix ? shortened(data.toString('hex', at, at + 16)) : data.subarray(at, at + 4).join('.');
   const source: Endpoint = { address: address(isSix ? 22 : 26), port: data.readUInt16BE(ports) };
   const destination: Endpoint = { address: address(isSix ? 38 : 30), port: data.readUInt16BE(ports + 2) };
-  return direction === 'egress' ? { local: source, remote: destination } : { local: destination, remote: source };
+  return direction === 'egress'
+    ? { local: source, remote: destination }
+    : { local: destination, remote: source };
 }
 
 /** Node's URL parser writes IPv6 addresses as RFC 5952 wants them: independent of our own code. */

@@ -6,11 +6,31 @@ type Explanation = readonly [ErrorCode, reason: string, remedy: string];
 
 /** What an errno means in a given place; `*` is the rest. */
 const explanations: Record<string, Explanation> = {
-  EPERM: ['ERR_NO_PERMISSION', 'the kernel does not allow it', 'Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN'],
-  EACCES: ['ERR_NO_PERMISSION', 'the kernel does not allow it', 'Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN'],
-  ENODEV: ['ERR_NOT_FOUND', 'there is no such device', 'Check the name of the device in this network namespace (`ip link`)'],
-  ENOSPC: ['ERR_TABLE_FULL', 'the flow table has no room left', 'Raise the number of slots when the data plane is made, or move fewer flows'],
-  E2BIG: ['ERR_TABLE_FULL', 'the map has no room left', 'Raise the number of slots when the data plane is made, or move fewer flows'],
+  EPERM: [
+    'ERR_NO_PERMISSION',
+    'the kernel does not allow it',
+    'Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN',
+  ],
+  EACCES: [
+    'ERR_NO_PERMISSION',
+    'the kernel does not allow it',
+    'Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN',
+  ],
+  ENODEV: [
+    'ERR_NOT_FOUND',
+    'there is no such device',
+    'Check the name of the device in this network namespace (`ip link`)',
+  ],
+  ENOSPC: [
+    'ERR_TABLE_FULL',
+    'the flow table has no room left',
+    'Raise the number of slots when the data plane is made, or move fewer flows',
+  ],
+  E2BIG: [
+    'ERR_TABLE_FULL',
+    'the map has no room left',
+    'Raise the number of slots when the data plane is made, or move fewer flows',
+  ],
   ENOMEM: ['ERR_KERNEL', 'the kernel has no memory left', 'Lower the number of slots, or free memory'],
   EEXIST: ['ERR_CONFLICT', 'it exists already', 'Choose another name, or remove the old one'],
   EBUSY: ['ERR_CONFLICT', 'something else holds it', 'Find who holds it and end that first'],
@@ -75,7 +95,10 @@ export function servalError(thrown: unknown, subject: string): unknown {
 }
 
 /** Run native work and explain its failure. */
-export async function explained<Result>(subject: string, work: () => Result | Promise<Result>): Promise<Result> {
+export async function explained<Result>(
+  subject: string,
+  work: () => Result | Promise<Result>,
+): Promise<Result> {
   try {
     return await work();
   } catch (error) {

@@ -3,7 +3,10 @@ import { FakeDatapath } from './fake.js';
 
 datapathContract('the fake', () => {
   const slots = 64;
-  const datapath = new FakeDatapath({ slots, devices: (netns) => (netns.startsWith('/fake/') ? ['eth0'] : undefined) });
+  const datapath = new FakeDatapath({
+    slots,
+    devices: (netns) => (netns.startsWith('/fake/') ? ['eth0'] : undefined),
+  });
   return Promise.resolve({
     datapath,
     slots,
@@ -11,7 +14,8 @@ datapathContract('the fake', () => {
       { name: 'ns/a', netns: '/fake/a', interface: 'eth0' },
       { name: 'ns/b', netns: '/fake/b', interface: 'eth0' },
     ],
-    send: (pod, direction, protocol, tuple) => Promise.resolve(datapath.send(pod, direction, protocol, tuple)),
+    send: (pod, direction, protocol, tuple) =>
+      Promise.resolve(datapath.send(pod, direction, protocol, tuple)),
     end: () => datapath.close(),
   });
 });

@@ -63,13 +63,25 @@ export class FakeDatapath implements Datapath {
   addPod(pod: PodSpec): Promise<void> {
     return attempt(() => {
       const devices = this.devices(pod.netns);
-      if (devices === undefined) throw failure('ERR_NETNS_GONE', `pod ${pod.name}`, 'the network namespace is gone');
-      if (!devices.includes(pod.interface)) throw failure('ERR_NOT_FOUND', `pod ${pod.name}`, `there is no device ${pod.interface}`);
+      if (devices === undefined)
+        throw failure('ERR_NETNS_GONE', `pod ${pod.name}`, 'the network namespace is gone');
+      if (!devices.includes(pod.interface))
+        throw failure('ERR_NOT_FOUND', `pod ${pod.name}`, `there is no device ${pod.interface}`);
       const known = this.known.get(pod.name);
       if (known === undefined)
-        this.known.set(pod.name, { spec: pod, held: false, outbound: new Map(), inbound: new Map(), kept: [] });
+        this.known.set(pod.name, {
+          spec: pod,
+          held: false,
+          outbound: new Map(),
+          inbound: new Map(),
+          kept: [],
+        });
       else if (known.spec.netns !== pod.netns || known.spec.interface !== pod.interface)
-        throw failure('ERR_CONFLICT', `pod ${pod.name}`, 'the name is taken by a pod in another network namespace');
+        throw failure(
+          'ERR_CONFLICT',
+          `pod ${pod.name}`,
+          'the name is taken by a pod in another network namespace',
+        );
     });
   }
 
@@ -102,8 +114,12 @@ export class FakeDatapath implements Datapath {
         else if (rule.state !== 'pending' || !outbound.has(identity)) outbound.set(identity, counted(rule));
       }
       const others = [...this.known.values()].filter((other) => other !== pod);
-      const used = others.reduce((sum, other) => sum + other.outbound.size + other.inbound.size, outbound.size + inbound.size);
-      if (used >= this.slots) throw failure('ERR_TABLE_FULL', `pod ${name}`, 'the flow table has no room left');
+      const used = others.reduce(
+        (sum, other) => sum + other.outbound.size + other.inbound.size,
+        outbound.size + inbound.size,
+      );
+      if (used >= this.slots)
+        throw failure('ERR_TABLE_FULL', `pod ${name}`, 'the flow table has no room left');
       pod.outbound = outbound;
       pod.inbound = inbound;
     });
@@ -115,10 +131,16 @@ export class FakeDatapath implements Datapath {
       const ready = rules.map((rule) => readyRule(rule, this.reader));
       const found = ready.map(({ rule }) => pod.outbound.get(tupleName(rule.protocol, rule.identity)));
       const missing = found.findIndex((rule) => rule === undefined);
-      if (missing >= 0) throw failure('ERR_NOT_FOUND', `flow ${rules[missing]?.flowId} of pod ${name}`, 'it has no outbound rule');
+      if (missing >= 0)
+        throw failure(
+          'ERR_NOT_FOUND',
+          `flow ${rules[missing]?.flowId} of pod ${name}`,
+          'it has no outbound rule',
+        );
       for (const rule of found) if (rule) rule.state = state;
       if (state !== 'active') return;
-      for (const { rule, plain } of ready) if (plain) pod.outbound.delete(tupleName(rule.protocol, rule.identity));
+      for (const { rule, plain } of ready)
+        if (plain) pod.outbound.delete(tupleName(rule.protocol, rule.identity));
     });
   }
 
@@ -143,7 +165,9 @@ export class FakeDatapath implements Datapath {
   }
 
   flows(name?: string): Promise<FlowStatus[]> {
-    return attempt(() => (name === undefined ? [...this.known.values()] : [this.pod(name)]).flatMap(statuses));
+    return attempt(() =>
+      (name === undefined ? [...this.known.values()] : [this.pod(name)]).flatMap(statuses),
+    );
   }
 
   takeKept(name: string): Promise<KeptPacket[]> {
@@ -178,7 +202,8 @@ export class FakeDatapath implements Datapath {
     const rule = half.get(tupleName(protocol, tuple));
     if (direction === 'egress' && rule?.state === 'held') return this.drop('HELD');
     if (pod.held) return this.drop('HELD_POD');
-    if (rule === undefined || (direction === 'egress' && rule.state === 'pending')) return { kind: 'pass', tuple };
+    if (rule === undefined || (direction === 'egress' && rule.state === 'pending'))
+      return { kind: 'pass', tuple };
     rule.packets += 1n;
     rule.bytes += 100n;
     return { kind: 'pass', tuple: direction === 'egress' ? rule.wire : rule.identity };
@@ -235,7 +260,11 @@ function statuses(pod: FakePod): FlowStatus[] {
   return [...hops, ...[...outbound.values()].map((rule) => status(rule, false))];
 }
 
-function failure(code: ConstructorParameters<typeof ServalError>[0], subject: string, reason: string): ServalError {
+function failure(
+  code: ConstructorParameters<typeof ServalError>[0],
+  subject: string,
+  reason: string,
+): ServalError {
   return new ServalError(code, { subject, reason, remedy: 'See the message of the real data plane' });
 }
 

@@ -53,7 +53,8 @@ export class KeptStore {
     else if (kind === salKept.SEGMENT) {
       if (flow.segment === undefined || before(seq, flow.segment.header.seq)) flow.segment = record;
     } else if (kind === salKept.ACK) {
-      if (flow.acknowledgement === undefined || !before(ack, flow.acknowledgement.header.ack)) flow.acknowledgement = record;
+      if (flow.acknowledgement === undefined || !before(ack, flow.acknowledgement.header.ack))
+        flow.acknowledgement = record;
     } else {
       flow.datagrams.push(record);
       if (flow.datagrams.length > datagramsPerFlow) {
@@ -133,12 +134,14 @@ export function completePacket(
   if (protocol === protocolNumber.tcp) {
     const offset = ((transport[12] as number) >> 4) * 4;
     // What was cut off holds the end of the push and the FIN.
-    if (transport.length - offset < header.payload) transport[13] = (transport[13] as number) & ~(tcpFlag.fin | tcpFlag.push);
+    if (transport.length - offset < header.payload)
+      transport[13] = (transport[13] as number) & ~(tcpFlag.fin | tcpFlag.push);
     writeTransportChecksum(packet, transport, protocol, 16);
   } else {
     transport.writeUInt16BE(transport.length, 4);
     // An IPv4 datagram may go without a checksum.
-    if (version === 6 || transport.readUInt16BE(6) !== 0) writeTransportChecksum(packet, transport, protocol, 6);
+    if (version === 6 || transport.readUInt16BE(6) !== 0)
+      writeTransportChecksum(packet, transport, protocol, 6);
   }
   if (version === 4) {
     packet.writeUInt16BE(0, 10);

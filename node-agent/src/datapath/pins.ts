@@ -92,7 +92,8 @@ async function createMaps(options: PinOptions): Promise<SharedMaps> {
 }
 
 function checkSlots(slots: number): void {
-  if (Number.isInteger(slots) && slots >= 16 && slots <= salLimit.SLOTS_MAX && (slots & (slots - 1)) === 0) return;
+  if (Number.isInteger(slots) && slots >= 16 && slots <= salLimit.SLOTS_MAX && (slots & (slots - 1)) === 0)
+    return;
   throw new ServalError('ERR_BAD_INPUT', {
     subject: `slots ${slots}`,
     reason: `it is not a power of two from 16 to ${salLimit.SLOTS_MAX}`,

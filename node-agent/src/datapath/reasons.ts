@@ -6,5 +6,8 @@ export const dropReasons = Object.keys(salReason).filter((name): name is DropRea
 
 /** A count for every reason, at zero. */
 export function noDrops(): Record<DropReason, DropCount> {
-  return Object.fromEntries(dropReasons.map((name) => [name, { packets: 0n, bytes: 0n }])) as Record<DropReason, DropCount>;
+  return Object.fromEntries(dropReasons.map((name) => [name, { packets: 0n, bytes: 0n }])) as Record<
+    DropReason,
+    DropCount
+  >;
 }

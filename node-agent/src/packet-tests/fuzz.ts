@@ -12,6 +12,7 @@ import { oracleRules, type DropCounts, type Harness, type Variant } from './harn
 import { describeFrame, wrongChecksums, wrongInIpPacket } from './oracle-checksums.js';
 import { meets, Oracle, type Expectation } from './oracle.js';
 import { Random } from './prng.js';
+import { dropVerdict } from './runner.js';
 
 export interface FuzzOptions {
   packets: number;
@@ -130,7 +131,7 @@ class Fuzzer {
       const program = this.harness.program(from.pod, from.direction, variant.kernelContext);
       const { verdict, data } = program.run({ data: frame, checksumComplete });
       if (verdict === passed) this.checkPassed(from, variant, frame, data, expectation);
-      else this.noteDrop(from, variant, frame, expectation);
+      else this.noteDrop(from, variant, frame, expectation, verdict);
     } catch (error) {
       if (!isNativeError(error) || error.code !== 'EINVAL') this.fail(from, variant, frame, String(error));
       else this.report.refused++;
@@ -160,12 +161,20 @@ class Fuzzer {
       this.fail(from, variant, frame, `checksums wrong before: ${wrongBefore}, after: ${wrongAfter}`);
   }
 
-  private noteDrop(from: Seedling, variant: Variant, frame: Buffer, expectation: Expectation): void {
+  private noteDrop(
+    from: Seedling,
+    variant: Variant,
+    frame: Buffer,
+    expectation: Expectation,
+    verdict: number,
+  ): void {
     const [reason] = expectation.drops;
     if (reason === undefined) {
       this.fail(from, variant, frame, `dropped, expected ${wish(expectation)}`);
       return;
     }
+    if (verdict !== dropVerdict(from.direction, names[reason] as DropReason))
+      this.fail(from, variant, frame, `dropped by verdict ${verdict}, expected ${wish(expectation)}`);
     const certain = expectation.drops.every((other) => other === reason);
     if (certain) this.tally.set(reason, (this.tally.get(reason) ?? 0) + 1);
     else this.ambiguous.push(expectation.drops);

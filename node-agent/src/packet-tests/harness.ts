@@ -183,11 +183,6 @@ export class Harness {
     return this.table.insert(slots);
   }
 
-  /** Take the outbound halves that `install` gave to another state. */
-  setState(slots: Uint32Array, state: keyof typeof stateNumber): void {
-    this.table.setState(slots.subarray(slots.length / 2), stateNumber[state]);
-  }
-
   remove(slots: Uint32Array): void {
     const bytes = this.table.read(slots);
     this.table.remove(slots);

@@ -1,0 +1,138 @@
+import { describe, expect, it } from '@jest/globals';
+import { ipv4, tcp, udp, type TcpFields } from '../packet-tests/builder.js';
+import { wrongInIpPacket } from '../packet-tests/oracle-checksums.js';
+import { salKept, salKeptPacket } from './abi.generated.js';
+import { addressBytes } from './address.js';
+import { datagramsPerFlow, KeptStore } from './kept.js';
+
+const ends = { from: '10.9.1.2', to: '10.1.1.2' };
+const podId = 3;
+let clock = 0n;
+
+function record(
+  kind: number,
+  packet: Buffer,
+  changes: { seq?: number; ack?: number; payload?: number } = {},
+): Buffer {
+  const header = Buffer.alloc(salKeptPacket.size);
+  salKeptPacket.write(header, 0, {
+    timeNs: ++clock,
+    flowId: 1n,
+    key: {
+      scope: { pod: podId, direction: 0, protocol: packet[9] as number },
+      tuple: {
+        local: addressBytes(ends.from),
+        remote: addressBytes(ends.to),
+        localPort: 40001,
+        remotePort: 6379,
+      },
+    },
+    seq: changes.seq ?? 0,
+    ack: changes.ack ?? 0,
+    payload: changes.payload ?? Math.max(0, packet.length - 40),
+    length: packet.length,
+    tcpFlags: packet[33] ?? 0,
+    kind,
+    transport: 20,
+  });
+  return Buffer.concat([header, packet, Buffer.alloc(64)]);
+}
+
+function segment(seq: number, fields: Partial<TcpFields> = {}, kind: number = salKept.SEGMENT): Buffer {
+  const ack = fields.acknowledgement ?? 500;
+  const packet = ipv4(
+    ends,
+    tcp({
+      from: 40001,
+      to: 6379,
+      sequence: seq,
+      acknowledgement: ack,
+      payload: Buffer.from('abcd'),
+      ...fields,
+    }),
+  );
+  return record(kind, packet, { seq, ack });
+}
+
+const acknowledgement = (ack: number): Buffer =>
+  segment(1000, { acknowledgement: ack, payload: Buffer.alloc(0) }, salKept.ACK);
+
+function taken(...records: Buffer[]): Array<[string, number, number]> {
+  const store = new KeptStore();
+  for (const one of records) store.add(one);
+  return store
+    .take(podId, 'ns/pod')
+    .map(({ kind, packet }) => [kind, packet.readUInt32BE(24), packet.readUInt32BE(28)]);
+}
+
+describe('what a replay sends', () => {
+  it('is the segment with the lowest sequence number, whatever came first', () => {
+    expect(taken(segment(2000), segment(1000), segment(3000))).toEqual([['segment', 1000, 500]]);
+  });
+
+  it('knows that sequence numbers wrap around', () => {
+    expect(taken(segment(10), segment(0xffff_fff0))).toEqual([['segment', 0xffff_fff0, 500]]);
+  });
+
+  it('adds an acknowledgement only where it says more than the segment', () => {
+    expect(taken(acknowledgement(500), segment(1000))).toEqual([['segment', 1000, 500]]);
+    expect(taken(acknowledgement(600), segment(1000))).toEqual([
+      ['segment', 1000, 500],
+      ['acknowledgement', 1000, 600],
+    ]);
+    // As new, but younger: it may open the window.
+    expect(taken(segment(1000), acknowledgement(500))).toHaveLength(2);
+    expect(taken(acknowledgement(600), acknowledgement(550))).toEqual([['acknowledgement', 1000, 600]]);
+  });
+
+  it('is the reset alone, where there was one', () => {
+    expect(taken(segment(1000), segment(1004, { flags: 'R' }, salKept.RESET))).toEqual([
+      ['reset', 1004, 500],
+    ]);
+  });
+
+  it('has a bounded number of datagrams, the youngest, and counts the others', () => {
+    const store = new KeptStore();
+    for (let i = 0; i < datagramsPerFlow + 3; i++)
+      store.add(record(0, ipv4(ends, udp({ from: 40001, to: 6379, payload: Buffer.from([i]) }))));
+    const packets = store.take(podId, 'ns/pod');
+    expect(packets).toHaveLength(datagramsPerFlow);
+    expect(packets[0]?.packet[28]).toBe(3);
+    expect(store.overflow.packets).toBe(3n);
+  });
+
+  it('is handed out once, and only to its pod', () => {
+    const store = new KeptStore();
+    store.add(segment(1000));
+    expect(store.take(podId + 1, 'ns/other')).toEqual([]);
+    expect(store.take(podId, 'ns/pod')).toHaveLength(1);
+    expect(store.take(podId, 'ns/pod')).toEqual([]);
+  });
+
+  it('is whole: the checksum that was left to the device, the length and the flags of a segment that was cut', () => {
+    const packet = ipv4(
+      { ...ends, totalLength: 65000 },
+      tcp({ from: 40001, to: 6379, flags: 'PAF', payload: Buffer.from('abcd'), checksum: 0x1234 }),
+    );
+    const store = new KeptStore();
+    store.add(record(salKept.SEGMENT, packet, { payload: 64960 }));
+    const [kept] = store.take(podId, 'ns/pod');
+    expect(wrongInIpPacket(kept?.packet as Buffer)).toEqual([]);
+    expect(kept?.packet.readUInt16BE(2)).toBe(44);
+    expect((kept?.packet[33] as number) & 0x1f).toBe(0x10);
+  });
+
+  it('names the flow', () => {
+    const store = new KeptStore();
+    store.add(segment(1000));
+    expect(store.take(podId, 'ns/pod')).toMatchObject([
+      {
+        pod: 'ns/pod',
+        flowId: 1n,
+        protocol: 'tcp',
+        direction: 'egress',
+        tuple: { local: { address: ends.from, port: 40001 }, remote: { address: ends.to, port: 6379 } },
+      },
+    ]);
+  });
+});
