@@ -97,7 +97,7 @@ SAL_NOINLINE enum sal_reason sal_without_ports(struct __sk_buff *skb, const stru
 
 SAL_INLINE int sal_handle(struct __sk_buff *skb, int direction)
 {
-	struct sal_packet pkt = { .key.scope.pod = config.pod, .key.scope.direction = direction };
+	struct sal_packet pkt = {};
 	enum sal_reason reason = SAL_REASON_NONE;
 
 	switch (sal_parse(skb, &pkt, direction)) {

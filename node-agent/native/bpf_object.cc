@@ -4,6 +4,8 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <cerrno>
 #include <cstring>
@@ -153,11 +155,37 @@ Napi::Value BpfObject::set_autoload(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+namespace {
+
+// The verifier gives up with EAGAIN where a signal is pending, and libbpf tries only five times: a profiler that
+// samples by signals would keep programs of this size from ever being loaded.
+class WithoutSignals {
+ public:
+  WithoutSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutSignals(const WithoutSignals&) = delete;
+  WithoutSignals& operator=(const WithoutSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+int load_undisturbed(bpf_object* object) {
+  const WithoutSignals quiet;
+  return bpf_object__load(object);
+}
+
+}  // namespace
+
 Napi::Value BpfObject::load(const Napi::CallbackInfo& info) {
   bpf_object* object = not_yet_loaded("bpf_object_load(" + path_ + ")");
   load_tried_ = true;
   LibbpfLog log;
-  if (const int err = bpf_object__load(object); err != 0) {
+  if (const int err = load_undisturbed(object); err != 0) {
     const std::string refused = log.refused_program();
     const std::string operation =
         refused.empty() ? "bpf_object_load(" + path_ + ")" : "bpf_prog_load(" + refused + ")";

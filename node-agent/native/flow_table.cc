@@ -190,6 +190,9 @@ Napi::Value FlowTable::find(const Napi::CallbackInfo& info) {
   std::vector<uint32_t> found(count);
   for (size_t i = 0; i < count; i++) {
     sal_key key;
+    if (i + kAhead < count) {
+      fetch_bucket(keys.data + (i + kAhead) * sizeof(key));
+    }
     memcpy(&key, keys.data + i * sizeof(key), sizeof(key));
     const uint32_t position = find_position(key, hash_of(key));
     found[i] = position == kNowhere ? 0 : *slot_at(position);
@@ -257,9 +260,10 @@ void FlowTable::plan_one(uint32_t index, const uint8_t* body) {
   planned_in_[bucket] = index + 1;
 }
 
-void FlowTable::fetch_bucket(const uint8_t* body) const {
+// `bytes` begin with a key: alone, or in a slot.
+void FlowTable::fetch_bucket(const uint8_t* bytes) const {
   sal_key key;
-  memcpy(&key, body, sizeof(key));
+  memcpy(&key, bytes, sizeof(key));
   const uint32_t bucket = hash_of(key) & bucket_mask_;
   __builtin_prefetch(&buckets()[bucket]);
   __builtin_prefetch(&planned_in_[bucket]);

@@ -78,7 +78,7 @@ class FlowTable : public Handle<FlowTable> {
   uint32_t find_position(const sal_key& key, uint32_t hash) const;
 
   void make_room(size_t wanted);
-  void fetch_bucket(const uint8_t* body) const;
+  void fetch_bucket(const uint8_t* bytes) const;
   void plan(const uint8_t* bodies, size_t count);
   void plan_one(uint32_t index, const uint8_t* body);
   uint32_t choose_way(const sal_key& key, uint32_t hash, uint32_t bucket) const;

@@ -59,15 +59,8 @@ export class World {
   /** Debian's redis-server in a pod; resolves when it answers. */
   async startRedis(seat: Seat): Promise<RunningWorkload> {
     const quiet = ['--save', '', '--appendonly', 'no', '--protected-mode', 'no', '--maxclients', '1000'];
-    // CRIU finds a file again by its path in the pod: even /dev/null has to be opened in there.
-    // Its PID has to be free in the next pod too, where CRIU's own helpers get the first ones.
-    await seat.pod.run('sh', ['-c', 'echo 1000 >/proc/sys/kernel/ns_last_pid']);
-    const inside = ['-c', 'exec "$@" </dev/null >/dev/null 2>&1', 'sh', 'redis-server'];
-    const child = seat.pod.spawn(
-      'sh',
-      [...inside, '--port', String(redisPort), '--bind', '0.0.0.0', '::', ...quiet],
-      { dumpable: true, stdio: 'ignore' },
-    );
+    const listen = ['--port', String(redisPort), '--bind', '0.0.0.0', '::'];
+    const child = seat.pod.spawn('redis-server', [...listen, ...quiet], { dumpable: true, stdio: 'ignore' });
     const { pid } = await seat.pod.processOf(child);
     placeInCgroup(seat.cgroup, pid);
     await answering(seat.pod);

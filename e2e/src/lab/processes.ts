@@ -145,6 +145,11 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return identify(identity.pid)?.start === identity.start;
 }
 
+/** Whether a process waits for something to happen, rather than to be given the processor; true once it has ended. */
+export function isIdle(pid: number): boolean {
+  return ['S', 'Z', 'X', undefined].includes(statFields(pid)?.state);
+}
+
 /** Sends SIGKILL to exactly this process, if it still lives. */
 export function killProcess(identity: ProcessIdentity): void {
   if (!isAlive(identity)) return;

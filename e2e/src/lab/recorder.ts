@@ -6,7 +6,7 @@ import { enterArguments } from './namespaces.js';
 import type { NetworkNode } from './network-node.js';
 import { parseFrame, type Packet } from './packet.js';
 import { readPcap } from './pcap.js';
-import { tool } from './processes.js';
+import { isIdle, tool } from './processes.js';
 
 /** A place to listen at. */
 export interface RecordPoint {
@@ -160,14 +160,14 @@ async function listening(capture: Capture): Promise<void> {
   });
 }
 
-/** Waits until what the kernel has handed over is in the files. */
+/** Waits until tcpdump has written down what the kernel holds for it; two seconds at most, since more may come. */
 async function settle(captures: readonly Capture[]): Promise<void> {
   const total = () =>
     captures.reduce((sum, { file }) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
   let before = -1;
   for (let round = 0; round < 50; round += 1) {
     const now = total();
-    if (now === before) return;
+    if (now === before && captures.every(({ child }) => isIdle(child.pid ?? 0))) return;
     before = now;
     await delay(40);
   }

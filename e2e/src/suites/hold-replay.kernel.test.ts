@@ -78,30 +78,25 @@ describe.each([4, 6] as const)('hold and replay over IPv%i', (family) => {
     const flow = newFlow('tcp');
     const rules = await pair.translate(flow);
     const ends = await pair.connect(flow);
-    const size = 300_000_000;
+    const size = 200_000_000;
     const sending = pair.atClient.do('exchange', { handle: ends.client.handle, size, seed: 1 });
     const returning = pair.atServer.do('exchange', { handle: ends.server.handle, size, seed: 2 });
     await delay(50);
     const held = async () => (await datapath().drops()).HELD.packets;
-    const before = await held();
+    const heldBefore = await held();
     await datapath().setState(client(), [rules.atClient], 'held');
     await delay(holdMs);
-    expect(await held()).toBeGreaterThan(before);
+    expect(await held()).toBeGreaterThan(heldBefore);
     await datapath().setState(client(), [rules.atClient], 'active');
     const switched = performance.now();
-    const { bytesIn, bytesOut } = (await pair.counters(rules)).atServer;
+    const before = (await pair.counters(rules)).atServer;
     expect((await replay()).map(({ kind }) => kind)).toContain('segment');
-    const seen: Record<string, number> = {};
-    while (Object.keys(seen).length < 4) {
-      const now = (await pair.counters(rules)).atServer;
-      const at = performance.now() - switched;
-      if (now.bytesIn > bytesIn) seen.firstIn ??= at;
-      if (now.bytesOut > bytesOut) seen.firstOut ??= at;
-      if (now.bytesIn > bytesIn + 1_000_000n) seen.in ??= at;
-      if (now.bytesOut > bytesOut + 1_000_000n) seen.out ??= at;
+    let now = before;
+    while (now.bytesIn <= before.bytesIn || now.bytesOut <= before.bytesOut) {
       await delay(1);
+      now = (await pair.counters(rules)).atServer;
     }
-    console.log('flows again after', JSON.stringify(seen));
+    expect(performance.now() - switched).toBeLessThan(100);
     const [up, down] = await Promise.all([sending, returning]);
     expect(down).toEqual({ sent: up.received, received: up.sent, missing: 0 });
   });
@@ -123,7 +118,7 @@ describe.each([4, 6] as const)('hold and replay over IPv%i', (family) => {
     const switched = performance.now();
     await replay();
     await connecting;
-    expect(performance.now() - switched).toBeLessThan(100); // the kernel would send its next SYN after 1 s
+    expect(performance.now() - switched).toBeLessThan(350); // the kernel would send its next SYN 700 ms after the switch
   });
 
   it(`datagrams are kept to a bound of ${datagramsKept}: the oldest go, and are counted`, async () => {

@@ -35,7 +35,7 @@ SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *
 {
 	/* The quoted packet travelled the other way. */
 	int quoted_direction = direction == SAL_EGRESS ? SAL_INGRESS : SAL_EGRESS;
-	__be16 ports[2];
+	__u32 ports;
 
 	quoted->l3 = pkt->l4 + ICMP_HEADER;
 	quoted->version = pkt->version;
@@ -64,9 +64,7 @@ SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *
 			return false;
 		}
 	}
-	quoted->key.scope.pod = config.pod;
-	quoted->key.scope.direction = direction;
-	quoted->key.scope.protocol = quoted->protocol;
+	sal_set_scope(&quoted->key, config.pod, direction, quoted->protocol);
 	if (quoted->fragment == SAL_FRAGMENT_LATER) {
 		quoted->obstacle = sal_may_have_ports(quoted->protocol) ? SAL_REASON_QUOTE_FRAGMENT : SAL_REASON_NONE;
 		return false;
@@ -75,11 +73,11 @@ SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *
 		quoted->obstacle = SAL_REASON_NONE;
 		return false;
 	}
-	if (quoted->l4 + sizeof(ports) > end || bpf_skb_load_bytes(skb, quoted->l4, ports, sizeof(ports)) < 0) {
+	if (quoted->l4 + sizeof(ports) > end || bpf_skb_load_bytes(skb, quoted->l4, &ports, sizeof(ports)) < 0) {
 		quoted->obstacle = SAL_REASON_QUOTE_TRUNCATED;
 		return false;
 	}
-	sal_orient_ports(quoted, ports, quoted_direction);
+	sal_set_ports(&quoted->key, ports, quoted_direction == SAL_EGRESS);
 	return true;
 }
 
@@ -177,8 +175,7 @@ SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_pack
 		return SAL_REASON_NONE;
 	end = pkt->l3 + sal_length(skb, pkt);
 	if (!sal_parse_quote(skb, pkt, &quoted, end, direction)) {
-		quoted.key.scope.pod = config.pod;
-		quoted.key.scope.direction = direction;
+		sal_set_scope(&quoted.key, config.pod, direction, 0);
 		return quoted.obstacle && sal_pair_known(&quoted.key) ? quoted.obstacle : SAL_REASON_NONE;
 	}
 	slot = sal_find(&quoted.key, pkt->version, &index);

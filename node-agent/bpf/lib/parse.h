@@ -3,6 +3,7 @@
 #ifndef SAL_PARSE_H
 #define SAL_PARSE_H
 
+#include "maps.h"
 #include "packet.h"
 
 #define SAL_TAGS_MAX 2
@@ -138,12 +139,6 @@ SAL_NOINLINE __u16 sal_skip_tags(struct __sk_buff *skb, struct sal_packet *pkt)
 	return protocol;
 }
 
-SAL_INLINE void sal_orient_ports(struct sal_packet *pkt, const __be16 *ports, int direction)
-{
-	pkt->key.tuple.local_port = direction == SAL_EGRESS ? ports[0] : ports[1];
-	pkt->key.tuple.remote_port = direction == SAL_EGRESS ? ports[1] : ports[0];
-}
-
 SAL_INLINE void sal_orient_v4(struct sal_packet *pkt, const struct iphdr *ip, int direction)
 {
 	sal_map_v4(pkt->key.tuple.local, direction == SAL_EGRESS ? ip->saddr : ip->daddr);
@@ -167,20 +162,20 @@ SAL_INLINE bool sal_carries_mapped(const struct sal_packet *pkt)
 /* The transport header, where the packet has one that we know: ports into the key. */
 SAL_INLINE enum sal_parsed sal_parse_transport(struct __sk_buff *skb, struct sal_packet *pkt, int direction)
 {
-	__be16 ports[2];
+	__u32 ports;
 
-	pkt->key.scope.protocol = pkt->protocol;
+	sal_set_scope(&pkt->key, config.pod, direction, pkt->protocol);
 	if (pkt->fragment == SAL_FRAGMENT_LATER)
 		return SAL_PARSED_ADDRESSES;
 	if (pkt->protocol == (pkt->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		return SAL_PARSED_ICMP;
 	if (pkt->protocol != IPPROTO_TCP && pkt->protocol != IPPROTO_UDP)
 		return SAL_PARSED_FOREIGN;
-	if (bpf_skb_load_bytes(skb, pkt->l4, ports, sizeof(ports)) < 0) {
+	if (bpf_skb_load_bytes(skb, pkt->l4, &ports, sizeof(ports)) < 0) {
 		pkt->obstacle = SAL_REASON_TRUNCATED;
 		return SAL_PARSED_ADDRESSES;
 	}
-	sal_orient_ports(pkt, ports, direction);
+	sal_set_ports(&pkt->key, ports, direction == SAL_EGRESS);
 	return SAL_PARSED_PORTS;
 }
 
@@ -228,6 +223,7 @@ SAL_NOINLINE enum sal_parsed sal_parse_rest(struct __sk_buff *skb, struct sal_pa
 {
 	__be16 protocol = sal_skip_tags(skb, pkt);
 
+	sal_set_scope(&pkt->key, config.pod, direction, 0);
 	/* A driver may leave even the headers outside the linear part, where translation wants them. */
 	if (skb->len > SAL_LINEAR_WANTED)
 		bpf_skb_pull_data(skb, SAL_LINEAR_WANTED);
@@ -259,7 +255,7 @@ SAL_INLINE bool sal_parse_common(struct __sk_buff *skb, struct sal_packet *pkt, 
 		pkt->version = 4;
 		pkt->l4 = ETH_HLEN + sizeof(*ip);
 		sal_orient_v4(pkt, ip, direction);
-		sal_orient_ports(pkt, (__be16 *)(ip + 1), direction);
+		sal_set_ports(&pkt->key, *(__u32 *)(ip + 1), direction == SAL_EGRESS);
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
@@ -269,13 +265,13 @@ SAL_INLINE bool sal_parse_common(struct __sk_buff *skb, struct sal_packet *pkt, 
 		pkt->version = 6;
 		pkt->l4 = ETH_HLEN + sizeof(*ip);
 		sal_orient_v6(pkt, ip, direction);
-		sal_orient_ports(pkt, (__be16 *)(ip + 1), direction);
+		sal_set_ports(&pkt->key, *(__u32 *)(ip + 1), direction == SAL_EGRESS);
 		if (sal_carries_mapped(pkt))
 			return false;
 	} else {
 		return false;
 	}
-	pkt->key.scope.protocol = pkt->protocol;
+	sal_set_scope(&pkt->key, config.pod, direction, pkt->protocol);
 	return pkt->protocol == IPPROTO_TCP || pkt->protocol == IPPROTO_UDP;
 }
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { must, TestFabric, type TestPod } from '../movers/testing-pods.js';
+import { must, TestFabric, type TestPod } from '../movers/pods.fixture.js';
 import { prepareStack, restoreStack } from './moved-stack.js';
 
 // The machine may be busy; alone each of these takes below one second.

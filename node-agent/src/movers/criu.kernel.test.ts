@@ -4,7 +4,7 @@ import { prepareStack } from '../host/moved-stack.js';
 import { isFrozen, isPopulated } from './cgroup.js';
 import { moverReady } from './criu-ready.js';
 import { CriuMover, podPidOf, type Workload } from './criu.js';
-import { must, type Talker, TestFabric, type TestPod } from './testing-pods.js';
+import { must, type Talker, TestFabric, type TestPod } from './pods.fixture.js';
 import { transfer } from './transfer.js';
 
 const redis = "redis-server --save '' --appendonly no --protected-mode no --jemalloc-bg-thread no";
