@@ -35,7 +35,7 @@ export interface Migration {
 const nothing: MovePlan = { target: [], peers: new Map(), source: [], unreachable: [] };
 
 /** Time that packets under way get to arrive, and their acknowledgements to return, after the peers hold: a few RTTs. */
-const settleMs = 2;
+const settleMs = 1;
 
 /** Measures phases one after the other. */
 class Stopwatch {

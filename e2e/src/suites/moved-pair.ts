@@ -10,6 +10,7 @@ import {
   type FlowStatus,
 } from '@serval/node-agent';
 import { createLab, type Lab, type Pod } from '../lab/index.js';
+import { hostInterfaceOf } from '../lab/pods.js';
 import { Sockets, type OpenSocket, type SocketAddress, type SocketOption } from './sockets.js';
 
 export type Family = 4 | 6;
@@ -23,6 +24,9 @@ export interface PairFlow {
   wireClientPort?: number;
   wireServerPort?: number;
 }
+
+/** Where a flow is translated. With one end alone, the other knows the flow as it is on the wire, as any pod would. */
+export type TranslatedAt = 'both' | 'client' | 'server';
 
 /** The rules of one flow at both its ends. */
 export interface PairRules {
@@ -85,6 +89,13 @@ export function nameOf(pod: Pod): string {
   return `suite/${pod.name}`;
 }
 
+interface SocketEnds {
+  local: SocketAddress;
+  remote: SocketAddress;
+}
+
+type AcceptedSocket = OpenSocket & { peer: SocketAddress };
+
 let flowIds = 0n;
 const migration = 1n;
 
@@ -133,11 +144,21 @@ export class MovedPair {
   }
 
   /** Installs the flow's rules, the server's first. */
-  async translate(flow: PairFlow): Promise<PairRules> {
+  async translate(flow: PairFlow, at: TranslatedAt = 'both'): Promise<PairRules> {
     const rules = this.rules(flow);
-    await this.world.datapathOf(this.server).apply(nameOf(this.server), [rules.atServer]);
-    await this.world.datapathOf(this.client).apply(nameOf(this.client), [rules.atClient]);
+    const { client, server, world } = this;
+    if (at !== 'client') await world.datapathOf(server).apply(nameOf(server), [rules.atServer]);
+    if (at !== 'server') await world.datapathOf(client).apply(nameOf(client), [rules.atClient]);
     return rules;
+  }
+
+  /** What the flow's sockets are bound and connected to. */
+  socketsOf(flow: PairFlow, at: TranslatedAt = 'both'): { client: SocketEnds; server: SocketEnds } {
+    const { atClient, atServer } = this.rules(flow);
+    return {
+      client: socketEnds(at === 'server' ? atClient.wire : atClient.identity),
+      server: socketEnds(at === 'client' ? atServer.wire : atServer.identity),
+    };
   }
 
   /** Takes the flow's rules away. */
@@ -161,19 +182,12 @@ export class MovedPair {
   }
 
   /** A TCP connection through the translation: the client's socket, and what the server accepted. */
-  async connect(
-    flow: PairFlow,
-  ): Promise<{ client: OpenSocket; server: OpenSocket & { peer: SocketAddress } }> {
-    const { family } = flow;
-    const local: SocketAddress = [this.old(family), flow.serverPort];
-    const listener = await this.atServer.do('open', { kind: 'tcp', family, local, listen: true });
+  async connect(flow: PairFlow, at?: TranslatedAt): Promise<{ client: OpenSocket; server: AcceptedSocket }> {
+    const ends = this.socketsOf(flow, at);
+    const stream = { kind: 'tcp', family: flow.family } as const;
+    const listener = await this.atServer.do('open', { ...stream, local: ends.server.local, listen: true });
     const accepted = this.atServer.do('accept', { handle: listener.handle });
-    const client = await this.atClient.do('open', {
-      kind: 'tcp',
-      family,
-      local: [this.clientAddress(family), flow.clientPort],
-      remote: local,
-    });
+    const client = await this.atClient.do('open', { ...stream, ...ends.client });
     const server = await accepted;
     await this.atServer.do('close', { handle: listener.handle });
     return { client, server };
@@ -183,25 +197,54 @@ export class MovedPair {
   async datagrams(
     flow: PairFlow,
     options: readonly SocketOption[] = [],
+    at?: TranslatedAt,
   ): Promise<{ client: number; server: number }> {
-    const { family } = flow;
-    const atClient: SocketAddress = [this.clientAddress(family), flow.clientPort];
-    const atServer: SocketAddress = [this.old(family), flow.serverPort];
-    const server = await this.atServer.do('open', {
-      kind: 'udp',
-      family,
-      local: atServer,
-      remote: atClient,
-      options,
-    });
-    const client = await this.atClient.do('open', {
-      kind: 'udp',
-      family,
-      local: atClient,
-      remote: atServer,
-      options,
-    });
+    const ends = this.socketsOf(flow, at);
+    const datagram = { kind: 'udp', family: flow.family, options } as const;
+    const server = await this.atServer.do('open', { ...datagram, ...ends.server });
+    const client = await this.atClient.do('open', { ...datagram, ...ends.client });
     return { client: client.handle, server: server.handle };
+  }
+
+  /** Bytes both ways at once through a connection. */
+  async exchange(client: number, server: number, size: number): Promise<{ intact: boolean; bytes: number }> {
+    const [up, down] = await Promise.all([
+      this.atClient.do('exchange', { handle: client, size, seed: client }),
+      this.atServer.do('exchange', { handle: server, size, seed: server + 1000 }),
+    ]);
+    const same = up.sent === down.received && down.sent === up.received;
+    return { intact: same, bytes: size - Math.max(up.missing, down.missing) };
+  }
+
+  /** One datagram there and one back. @returns whether each arrived as it was sent */
+  async roundTrip(client: number, server: number, size: number): Promise<{ there: boolean; back: boolean }> {
+    const sent = await this.atClient.do('send', { handle: client, seed: size, size });
+    const arrived = await this.atServer.do('receive', { handle: server });
+    const answer = await this.atServer.do('send', { handle: server, seed: size + 1, size });
+    const returned = await this.atClient.do('receive', { handle: client });
+    return {
+      there: arrived.size === size && arrived.digest === sent.digest,
+      back: returned.size === size && returned.digest === answer.digest,
+    };
+  }
+
+  /**
+   * What `ethtool -K` does, at both ends of both pods' links: packets of one segment, with complete checksums. (A veth
+   * does GRO for what comes from an end without TSO.)
+   */
+  async turnOffOffloads(gro = false): Promise<void> {
+    const none = { tx: false, sg: false, tso: false, gso: false };
+    for (const pod of [this.client, this.server]) {
+      const places = [
+        [pod.host, hostInterfaceOf(pod.name)],
+        [pod, pod.interface],
+      ] as const;
+      for (const [node, device] of places) {
+        const sockets = Sockets.start(node);
+        await sockets.do('offload', { device, ...none, gro: gro && node === pod });
+        await sockets.end();
+      }
+    }
   }
 
   async end(): Promise<void> {
@@ -211,6 +254,10 @@ export class MovedPair {
 
 function addressOf(pod: Pod, family: Family): string {
   return family === 4 ? pod.address4 : pod.address6;
+}
+
+function socketEnds({ local, remote }: FlowRule['wire']): SocketEnds {
+  return { local: [local.address, local.port], remote: [remote.address, remote.port] };
 }
 
 function endpoints(

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { auditRecording, type Pod, type Recording } from '../lab/index.js';
-import { hostInterfaceOf } from '../lab/pods.js';
+import { auditRecording, type Recording } from '../lab/index.js';
 import { requireRoot } from '../lab/processes.js';
 import { MovedPair, MovedWorld, type Family, type PairFlow, type PairRules } from './moved-pair.js';
 import { Sockets, type SocketOption } from './sockets.js';
@@ -40,31 +39,13 @@ function wireEnds(rules: PairRules): Set<string> {
   return new Set([`${local.address} ${local.port}`, `${remote.address} ${remote.port}`]);
 }
 
-/** What `ethtool -K` does, at both ends of the pod's link. (A veth does GRO for what comes from an end without TSO.) */
-async function turnOffOffloads(pod: Pod, gro: boolean): Promise<void> {
-  const none = { tx: false, sg: false, tso: false, gso: false };
-  for (const [node, device] of [
-    [pod.host, hostInterfaceOf(pod.name)],
-    [pod, pod.interface],
-  ] as const) {
-    const sockets = Sockets.start(node);
-    await sockets.do('offload', { device, ...none, gro: gro && node === pod });
-    await sockets.end();
-  }
-}
-
 /** Bytes both ways at once through a new connection; every byte is checked at its far end. */
 async function transfer(pair: MovedPair, flow: PairFlow, size: number): Promise<void> {
   const { client, server } = await pair.connect(flow);
   expect(client.local).toEqual([pair.clientAddress(flow.family), flow.clientPort]);
   expect(server.local).toEqual([pair.old(flow.family), flow.serverPort]);
   expect(server.peer).toEqual(client.local);
-  const [up, down] = await Promise.all([
-    pair.atClient.do('exchange', { handle: client.handle, size, seed: flow.clientPort }),
-    pair.atServer.do('exchange', { handle: server.handle, size, seed: flow.serverPort }),
-  ]);
-  expect(down).toEqual({ sent: up.received, received: up.sent, missing: 0 });
-  expect(up.missing).toBe(0);
+  expect(await pair.exchange(client.handle, server.handle, size)).toEqual({ intact: true, bytes: size });
   await pair.atClient.do('close', { handle: client.handle });
   await pair.atServer.do('close', { handle: server.handle });
 }
@@ -113,7 +94,7 @@ describe.each(ways)('translation of real traffic $way', ({ options }) => {
       { how: 'without offloads, put together again by GRO', gro: true },
     ])('carries TCP $how', async ({ gro }) => {
       const plain = await world.pair();
-      for (const pod of [plain.client, plain.server]) await turnOffOffloads(pod, gro);
+      await plain.turnOffOffloads(gro);
       const flow: PairFlow = { protocol: 'tcp', family, ...nextPorts() };
       const rules = await plain.translate(flow);
       await transfer(plain, flow, 10 * megabyte);
@@ -127,7 +108,8 @@ describe.each(ways)('translation of real traffic $way', ({ options }) => {
       const rules = await pair.translate(flow);
       const { client, server } = await pair.datagrams(flow);
       const recorder = await world.lab.recordFabric();
-      for (const size of [0, 1, 100, 1452, 1472, 1473, 8_000, 60_000]) await bothWays(client, server, size);
+      for (const size of [0, 1, 100, 1452, 1472, 1473, 8_000, 60_000])
+        expect(await pair.roundTrip(client, server, size)).toEqual({ there: true, back: true });
       const recording = await recorder.stop();
 
       expect(auditRecording(recording, world.lab.assignments)).toEqual([]);
@@ -144,7 +126,8 @@ describe.each(ways)('translation of real traffic $way', ({ options }) => {
       await pair.translate(flow);
       const raw = await pair.atServer.do('open', { kind: 'raw', family, protocol: 17 });
       const { client, server } = await pair.datagrams(flow, family === 4 ? [noCheck] : noCheck6);
-      for (const size of [1, 1_400, 8_000]) await bothWays(client, server, size);
+      for (const size of [1, 1_400, 8_000])
+        expect(await pair.roundTrip(client, server, size)).toEqual({ there: true, back: true });
       const seen = await pair.atServer.do('receive', { handle: raw.handle });
       const udp = Buffer.from(seen.head, 'hex').subarray(family === 4 ? 20 : 0);
       expect(udp.readUInt16BE(0)).toBe(flow.clientPort);
@@ -174,20 +157,6 @@ describe.each(ways)('translation of real traffic $way', ({ options }) => {
       const { digest } = await pair.atClient.do('send', { handle: client, seed: 2, size: 20_500 });
       expect(await pair.atServer.do('receive', { handle: server })).toMatchObject({ size: 20_500, digest });
     });
-
-    /** One datagram there and one back; both are checked at their far end. */
-    async function bothWays(client: number, server: number, size: number): Promise<void> {
-      const there = await pair.atClient.do('send', { handle: client, seed: size, size });
-      expect(await pair.atServer.do('receive', { handle: server })).toMatchObject({
-        size,
-        digest: there.digest,
-      });
-      const back = await pair.atServer.do('send', { handle: server, seed: size + 1, size });
-      expect(await pair.atClient.do('receive', { handle: client })).toMatchObject({
-        size,
-        digest: back.digest,
-      });
-    }
   });
 });
 
@@ -297,12 +266,10 @@ describe('exactness', () => {
       const server = await accepted;
       expect(client.local[1]).not.toBe(flow.clientPort);
       expect(server.peer).toEqual(client.local);
-      const exchange = (size: number) =>
-        Promise.all([
-          pair.atClient.do('exchange', { handle: client.handle, size, seed: 1 }),
-          atOwner.do('exchange', { handle: server.handle, size, seed: 2 }),
-        ]);
-      const [up, down] = await exchange(megabyte);
+      const [up, down] = await Promise.all([
+        pair.atClient.do('exchange', { handle: client.handle, size: megabyte, seed: 1 }),
+        atOwner.do('exchange', { handle: server.handle, size: megabyte, seed: 2 }),
+      ]);
       expect(down).toEqual({ sent: up.received, received: up.sent, missing: 0 });
       // The other way round: OLD's new owner connects to the client.
       const back = await pair.atClient.do('open', {
@@ -316,11 +283,10 @@ describe('exactness', () => {
       expect((await welcome).peer[0]).toBe(pair.old(family));
       expect(await pair.counters(rules)).toEqual(before);
 
-      const [there, here] = await Promise.all([
-        pair.atClient.do('exchange', { handle: moved.client.handle, size: megabyte, seed: 3 }),
-        pair.atServer.do('exchange', { handle: moved.server.handle, size: megabyte, seed: 4 }),
-      ]);
-      expect(here).toEqual({ sent: there.received, received: there.sent, missing: 0 });
+      expect(await pair.exchange(moved.client.handle, moved.server.handle, megabyte)).toEqual({
+        intact: true,
+        bytes: megabyte,
+      });
       await atOwner.end();
       await owner.remove();
     },

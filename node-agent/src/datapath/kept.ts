@@ -22,8 +22,8 @@ interface KeptFlow {
 
 interface KeptRecord {
   header: SalKeptPacket;
-  /** whole, checksums complete: made ready as it comes in, while everybody waits, and not at the switch */
-  packet: Buffer;
+  /** made ready as it comes in, while everybody waits, and not at the switch */
+  kept: Omit<KeptPacket, 'pod'>;
 }
 
 /** Sequence numbers wrap around: true where a comes before b. */
@@ -43,7 +43,7 @@ export class KeptStore {
     const name = record.toString('latin1', salKeptPacket.offset.key, salKeptPacket.offset.seq);
     let flow = this.flows.get(name);
     if (flow === undefined) this.flows.set(name, (flow = { header, datagrams: [] }));
-    this.put(flow, { header, packet: completePacket(data, header) });
+    this.put(flow, { header, kept: keptPacket(header, data) });
   }
 
   /** The programs filter only roughly (two CPUs may race): the last word is here. */
@@ -60,7 +60,7 @@ export class KeptStore {
       if (flow.datagrams.length > datagramsPerFlow) {
         const oldest = flow.datagrams.shift() as KeptRecord;
         this.overflow.packets += 1n;
-        this.overflow.bytes += BigInt(oldest.packet.length);
+        this.overflow.bytes += BigInt(oldest.kept.packet.length);
       }
     }
   }
@@ -71,7 +71,7 @@ export class KeptStore {
     for (const [name, flow] of this.flows) {
       if (flow.header.key.scope.pod !== podId) continue;
       this.flows.delete(name);
-      for (const record of worthSending(flow)) packets.push(keptPacket(record, podName));
+      for (const { kept } of worthSending(flow)) packets.push({ pod: podName, ...kept });
     }
     return packets;
   }
@@ -104,16 +104,14 @@ function kindOf(header: SalKeptPacket): KeptPacket['kind'] {
   return header.kind === salKept.ACK ? 'acknowledgement' : 'datagram';
 }
 
-function keptPacket(record: KeptRecord, pod: string): KeptPacket {
-  const { header } = record;
+function keptPacket(header: SalKeptPacket, data: Buffer): Omit<KeptPacket, 'pod'> {
   return {
-    pod,
     flowId: header.flowId,
     protocol: decodeProtocol(header.key.scope.protocol),
     direction: header.key.scope.direction === salDirection.EGRESS ? 'egress' : 'ingress',
     tuple: decodeTuple(header.key.tuple),
     kind: kindOf(header),
-    packet: record.packet,
+    packet: completePacket(data, header),
   };
 }
 

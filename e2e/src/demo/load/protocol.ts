@@ -30,9 +30,9 @@ export interface ConnectParams {
   connections?: number;
   /** how many of each kind, the publisher not counted; default by {@link mixOf} */
   mix?: Partial<ConnectionMix>;
-  /** pause between a reply and the next pipeline of the same connection, ms; default 15 */
+  /** pause between a reply and the next pipeline of the same connection, ms; default 10 */
   paceMs?: number;
-  /** time between two published messages, ms; default 15 */
+  /** time between two published messages, ms; default 10 */
   publishMs?: number;
   /** size of the values that are written, bytes; default 64 */
   valueBytes?: number;
@@ -182,7 +182,7 @@ export type LoadEvent =
 /** Shares `connections` out among the kinds, the publisher not counted; `wanted` kinds are taken as they are. */
 export function mixOf(connections: number, wanted: Partial<ConnectionMix> = {}): ConnectionMix {
   const rest = Math.max(0, connections - 1);
-  const idle = wanted.idle ?? Math.floor(rest * 0.2);
+  const idle = wanted.idle ?? Math.floor(rest * 0.4);
   const blocked = wanted.blocked ?? Math.min(2, Math.floor(rest / 4));
   const subscriber = wanted.subscriber ?? Math.min(2, Math.floor(rest / 4));
   return {
