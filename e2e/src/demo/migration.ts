@@ -37,6 +37,9 @@ const nothing: MovePlan = { target: [], peers: new Map(), source: [], unreachabl
 /** Time that packets under way get to arrive, and their acknowledgements to return, after the peers hold: a few RTTs. */
 const settleMs = 1;
 
+/** Taking the source apart is in no hurry: the processor belongs to the workload and its clients, who have to catch up. */
+const beforeCommitMs = 100;
+
 /** Measures phases one after the other. */
 class Stopwatch {
   readonly phases: Phase[] = [];
@@ -139,6 +142,7 @@ export async function migrate(world: World, source: RunningWorkload, host: strin
     };
     const replayed = await switchOver(parties, [plan, late], workload, watch);
     const switchedAt = performance.timeOrigin + performance.now();
+    await new Promise((resolve) => setTimeout(resolve, beforeCommitMs));
     await watch.phase('commit', false, () => commit(parties, [plan, late]));
     return {
       workload,

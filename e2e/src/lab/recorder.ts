@@ -115,7 +115,9 @@ function startCapture(folder: string, point: RecordPoint, options: RecorderOptio
   const args = tcpdumpArguments(point, file, options);
   // In a session of its own, so that Ctrl-C in the terminal ends the capture through stop() only. Of a pod it enters
   // the network namespace alone: no process of the pod's, and not stopped with them.
-  const child = spawn(tool('nsenter'), [...enterArguments(point.at.netns), '--', tool('tcpdump'), ...args], {
+  // It wakes for every packet, and has a buffer: it may wait for the processor, what is watched should not.
+  const command = [tool('nice'), '-n', '10', tool('tcpdump'), ...args];
+  const child = spawn(tool('nsenter'), [...enterArguments(point.at.netns), '--', ...command], {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
   });
