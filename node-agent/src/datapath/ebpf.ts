@@ -17,6 +17,7 @@ import { closeMaps, encodeConfig, openMaps, type SharedMaps } from './pins.js';
 import { dropReasons, noDrops } from './reasons.js';
 import { AddressReader, encodeKeys, planSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
 import { countFlows, countHops, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
+import { warmUp } from './warm-up.js';
 import type {
   Datapath,
   DropCount,
@@ -87,6 +88,7 @@ export class EbpfDatapath implements Datapath {
     try {
       const datapath = await EbpfDatapath.assemble(options, pinRoot, objectPath, lock);
       await datapath.adopt();
+      warmUp();
       return datapath;
     } catch (error) {
       lock.close();
