@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <optional>
 #include <utility>
 
 #include "arguments.h"
@@ -210,14 +212,24 @@ void FlowTable::make_room(size_t wanted) {
   if (free_.size() + retired_.size() < wanted) {
     throw NativeFailure(ENOSPC, "flow_table_insert", "the table is full");
   }
-  // Fragments remember slot and flow: whoever still finds the flow there has left when the wait is over.
-  for (const uint32_t slot : retired_) {
-    __atomic_store_n(&slots()[slot].flow_id, 0ULL, __ATOMIC_RELAXED);
-  }
+  forget_flows(retired_.size());
   wait_for_bpf_programs();
-  // The oldest end up on top and are taken first.
-  free_.insert(free_.end(), retired_.rbegin(), retired_.rend());
-  retired_.clear();
+  free_oldest(retired_.size());
+}
+
+// Fragments remember slot and flow: whoever still finds the flow there has left when the wait is over.
+void FlowTable::forget_flows(size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    __atomic_store_n(&slots()[retired_[i]].flow_id, 0ULL, __ATOMIC_RELAXED);
+  }
+}
+
+// The oldest end up on top and are taken first.
+void FlowTable::free_oldest(size_t count) {
+  const auto end = retired_.begin() + static_cast<std::ptrdiff_t>(count);
+  free_.insert(free_.end(), std::make_reverse_iterator(end), retired_.rend());
+  retired_.erase(retired_.begin(), end);
+  freed_++;
 }
 
 // The way that a new key takes: the one that it holds already, or else an empty one that nobody of this call has.
@@ -413,6 +425,58 @@ Napi::Value FlowTable::usage(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// Waits on a pooled thread; what was retired meanwhile stays retired. Whoever freed slots while this waited has changed
+// which are the oldest: then it leaves them to the next time.
+class Recycling : public Napi::AsyncWorker {
+ public:
+  Recycling(Napi::Env env, Napi::Object table, FlowTable* native)
+      : Napi::AsyncWorker(env, "serval recycling"),
+        done_(Napi::Promise::Deferred::New(env)),
+        keep_(Napi::Persistent(table)),
+        table_(native),
+        count_(native->retired_.size()),
+        freed_(native->freed_) {
+    table_->forget_flows(count_);
+  }
+
+  Napi::Promise promise() const { return done_.Promise(); }
+
+  void Execute() override {
+    try {
+      wait_for_bpf_programs();
+    } catch (const NativeFailure& failure) {
+      failure_ = failure;
+    }
+  }
+
+  void OnOK() override {
+    if (failure_) {
+      done_.Reject(to_js_error(Env(), *failure_).Value());
+      return;
+    }
+    if (table_->freed_ == freed_) {
+      table_->free_oldest(count_);
+    }
+    done_.Resolve(Napi::Number::New(Env(), static_cast<double>(count_)));
+  }
+
+ private:
+  Napi::Promise::Deferred done_;
+  Napi::ObjectReference keep_;
+  FlowTable* table_;
+  size_t count_;
+  uint64_t freed_;
+  std::optional<NativeFailure> failure_;
+};
+
+Napi::Value FlowTable::recycle(const Napi::CallbackInfo& info) {
+  check_open("flow_table_recycle");
+  auto* work = new Recycling(info.Env(), info.This().As<Napi::Object>(), this);
+  Napi::Promise promise = work->promise();
+  work->Queue();
+  return promise;
+}
+
 Napi::Value FlowTable::close(const Napi::CallbackInfo& info) {
   bucket_memory_ = MappedArray();
   slot_memory_ = MappedArray();
@@ -429,6 +493,7 @@ void FlowTable::define(Napi::Env env, Constructors& all) {
                                                     method_of<&FlowTable::read>("read"),
                                                     method_of<&FlowTable::published>("published"),
                                                     method_of<&FlowTable::usage>("usage"),
+                                                    method_of<&FlowTable::recycle>("recycle"),
                                                     method_of<&FlowTable::close>("close"),
                                                 }));
 }

@@ -64,7 +64,12 @@ class FlowTable : public Handle<FlowTable> {
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value published(const Napi::CallbackInfo& info);
   Napi::Value usage(const Napi::CallbackInfo& info);
+  Napi::Value recycle(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
+
+  friend class Recycling;
+  void forget_flows(size_t count);
+  void free_oldest(size_t count);
 
   void adopt();
   void adopt_entry(uint32_t position);
@@ -101,6 +106,7 @@ class FlowTable : public Handle<FlowTable> {
   std::vector<uint32_t> position_of_;  // by slot; kNowhere where it is not published
   std::vector<uint32_t> free_;
   std::vector<uint32_t> retired_;  // unpublished, but a program that is running may still read them
+  uint64_t freed_ = 0;             // how often retired slots became free
   uint32_t used_ = 0;
 
   std::vector<Planned> planned_;

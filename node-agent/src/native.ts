@@ -139,6 +139,11 @@ export interface FlowTable {
   /** every published slot */
   published(): Uint32Array;
   usage(): { capacity: number; used: number; retired: number };
+  /**
+   * Make what is retired now free, after a grace period (8 to 23 ms) that is waited for elsewhere: else the insert that
+   * runs out of free slots waits for it. Returns how many.
+   */
+  recycle(): Promise<number>;
   close(): void;
 }
 

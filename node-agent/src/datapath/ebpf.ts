@@ -47,6 +47,9 @@ export interface EbpfOptions {
 
 export const defaultObjectPath = new URL('../../build/sal_pod.bpf.o', import.meta.url).pathname;
 
+/** Removals come in bursts: one grace period serves them all. */
+const recycleDelayMs = 20;
+
 interface KnownPod extends PodSpec {
   inode: bigint;
   ifindex: number;
@@ -60,6 +63,7 @@ export class EbpfDatapath implements Datapath {
   private readonly reader = new AddressReader();
   private readonly kept = new KeptStore();
   private queue: Promise<unknown> = Promise.resolve();
+  private recycling: NodeJS.Timeout | undefined;
   private ring: RingBuffer | undefined;
 
   private constructor(
@@ -275,6 +279,7 @@ export class EbpfDatapath implements Datapath {
 
   async close(): Promise<void> {
     await this.serialised(() => {
+      clearTimeout(this.recycling);
       this.ring?.close();
       this.table.close();
       closeMaps(this.shared.maps);
@@ -357,6 +362,17 @@ export class EbpfDatapath implements Datapath {
     if (numbers.length === 0) return;
     this.table.remove(numbers);
     this.pairs.remove(slots, indices);
+    this.recycleSoon();
+  }
+
+  /** Off the path of the next move, which would have to wait for a grace period when slots run out. */
+  private recycleSoon(): void {
+    if (this.recycling !== undefined) return;
+    this.recycling = setTimeout(() => {
+      this.recycling = undefined;
+      // A kernel that refuses is told of where it matters: by the insert that runs out of slots.
+      this.table.recycle().catch(() => undefined);
+    }, recycleDelayMs).unref();
   }
 
   /** Free until used: attach with the first rule or hold. */
