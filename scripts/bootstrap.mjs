@@ -137,8 +137,9 @@ function installNpm() {
     throw new Unable(`${root} can not be written. Give this user the folder, or clone it elsewhere.`);
   }
   say('npm packages (Node 24 among them)');
-  // --ignore-scripts would leave out the Node binary; allowScripts in package.json names the ones that may run.
-  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  // Not `npm ci`: it refuses a lock that lacks the optional packages of other platforms, which a mirror may not carry.
+  // The lock's versions hold all the same; allowScripts in package.json names the install scripts that may run.
+  run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error']);
   run('touch', [stamp]);
 }
 

@@ -15,20 +15,21 @@ export const stateNumber: Record<FlowState, number> = {
   active: salState.ACTIVE,
 };
 
-/** A rule with its addresses read: what encoding works on. */
+/**
+ * A rule with its addresses read: what encoding works on. Flat, since there is one for each flow of a move: with an
+ * object for each tuple the collector took a third of the time.
+ */
 export interface ReadyRule {
   rule: FlowRule;
-  identity: ReadyTuple;
-  wire: ReadyTuple;
   /** wire and identity are the same: nothing to translate */
   plain: boolean;
-}
-
-/** localPort and remotePort as one word, as they lie in memory. */
-export interface ReadyTuple {
-  local: AddressWords;
-  remote: AddressWords;
-  ports: number;
+  identityLocal: AddressWords;
+  identityRemote: AddressWords;
+  /** local port and remote port as one word, as they lie in memory */
+  identityPorts: number;
+  wireLocal: AddressWords;
+  wireRemote: AddressWords;
+  wirePorts: number;
 }
 
 /** Reads addresses; the same few come back in every rule of a batch, so they are remembered. */
@@ -49,20 +50,35 @@ export class AddressReader {
 /** Check a rule and read its addresses. @throws ServalError ERR_BAD_INPUT naming the flow and the field */
 export function readyRule(rule: FlowRule, reader: AddressReader): ReadyRule {
   checkNames(rule);
-  const identity = readyTuple(rule, rule.identity, reader);
-  const wire = readyTuple(rule, rule.wire, reader);
-  const mapped = isMappedWords(identity.local);
-  if (
-    isMappedWords(identity.remote) !== mapped ||
-    isMappedWords(wire.local) !== mapped ||
-    isMappedWords(wire.remote) !== mapped
-  )
-    throw badRule(
-      rule,
-      'IPv4 and IPv6 addresses are mixed',
-      'Translate within one family: a header can not change its version',
-    );
-  return { rule, identity, wire, plain: sameTuple(identity, wire) };
+  const { identity, wire } = rule;
+  const identityLocal = reader.read(identity.local.address);
+  const identityRemote = reader.read(identity.remote.address);
+  const wireLocal = reader.read(wire.local.address);
+  const wireRemote = reader.read(wire.remote.address);
+  checkFamily(rule, identityLocal, identityRemote, wireLocal, wireRemote);
+  const identityPorts = portsWord(rule, identity);
+  const wirePorts = portsWord(rule, wire);
+  const plain =
+    identityPorts === wirePorts &&
+    sameAddress(identityLocal, wireLocal) &&
+    sameAddress(identityRemote, wireRemote);
+  return { rule, plain, identityLocal, identityRemote, identityPorts, wireLocal, wireRemote, wirePorts };
+}
+
+function checkFamily(
+  rule: FlowRule,
+  a: AddressWords,
+  b: AddressWords,
+  c: AddressWords,
+  d: AddressWords,
+): void {
+  const mapped = isMappedWords(a);
+  if (isMappedWords(b) === mapped && isMappedWords(c) === mapped && isMappedWords(d) === mapped) return;
+  throw badRule(
+    rule,
+    'IPv4 and IPv6 addresses are mixed',
+    'Translate within one family: a header can not change its version',
+  );
 }
 
 function badRule(rule: FlowRule, reason: string, remedy: string): ServalError {
@@ -86,9 +102,8 @@ function isWord64(value: bigint): boolean {
   return typeof value === 'bigint' && value >= 0n && value < beyondWord64;
 }
 
-function readyTuple(rule: FlowRule, { local, remote }: FlowTuple, reader: AddressReader): ReadyTuple {
-  const ports = (portBytes(rule, local.port) | (portBytes(rule, remote.port) << 16)) >>> 0;
-  return { local: reader.read(local.address), remote: reader.read(remote.address), ports };
+function portsWord(rule: FlowRule, { local, remote }: FlowTuple): number {
+  return (portBytes(rule, local.port) | (portBytes(rule, remote.port) << 16)) >>> 0;
 }
 
 /** In network order. */
@@ -96,10 +111,6 @@ function portBytes(rule: FlowRule, port: number): number {
   if (!Number.isInteger(port) || port < 1 || port > 65535)
     throw badRule(rule, `port ${port} is not between 1 and 65535`, 'Give the port of the flow');
   return ((port & 0xff) << 8) | (port >> 8);
-}
-
-function sameTuple(a: ReadyTuple, b: ReadyTuple): boolean {
-  return a.ports === b.ports && sameAddress(a.local, b.local) && sameAddress(a.remote, b.remote);
 }
 
 function sameAddress(a: AddressWords, b: AddressWords): boolean {
@@ -127,7 +138,13 @@ function scopeWord(podId: number, direction: Direction, protocol: Protocol): num
 }
 
 /** A tuple's nine words from `at` on. Without a loop: this runs four times for each rule. */
-function putTuple(words: Uint32Array, at: number, { local, remote, ports }: ReadyTuple): void {
+function putTuple(
+  words: Uint32Array,
+  at: number,
+  local: AddressWords,
+  remote: AddressWords,
+  ports: number,
+): void {
   words[at] = local[0];
   words[at + 1] = local[1];
   words[at + 2] = local[2];
@@ -137,6 +154,14 @@ function putTuple(words: Uint32Array, at: number, { local, remote, ports }: Read
   words[at + 6] = remote[2];
   words[at + 7] = remote[3];
   words[at + 8] = ports;
+}
+
+function putIdentity(words: Uint32Array, at: number, rule: ReadyRule): void {
+  putTuple(words, at, rule.identityLocal, rule.identityRemote, rule.identityPorts);
+}
+
+function putWire(words: Uint32Array, at: number, rule: ReadyRule): void {
+  putTuple(words, at, rule.wireLocal, rule.wireRemote, rule.wirePorts);
 }
 
 /**
@@ -157,16 +182,23 @@ export class SlotWriter {
     this.words64 = new BigUint64Array(this.words.buffer);
   }
 
-  put({ rule, identity, wire }: ReadyRule, direction: Direction, state: number): void {
+  put(ready: ReadyRule, direction: Direction, state: number): void {
+    const { rule, identityLocal, identityRemote, identityPorts, wireLocal, wireRemote, wirePorts } = ready;
+    const words = this.words;
     const at = this.count++ * wordsPerSlot;
-    const from = direction === 'egress' ? identity : wire;
-    const to = direction === 'egress' ? wire : identity;
-    this.words[at + slotWord.scope] = scopeWord(this.podId, direction, rule.protocol);
-    putTuple(this.words, at + slotWord.match, from);
-    this.words[at + slotWord.state] = state;
-    this.words[at + slotWord.addressDiff] = addressDiff(from, to);
-    this.words[at + slotWord.portDiff] = from.ports === to.ports ? 0 : wordsDiff([from.ports], [to.ports]);
-    putTuple(this.words, at + slotWord.to, to);
+    words[at + slotWord.scope] = scopeWord(this.podId, direction, rule.protocol);
+    words[at + slotWord.state] = state;
+    if (direction === 'egress') {
+      putIdentity(words, at + slotWord.match, ready);
+      putWire(words, at + slotWord.to, ready);
+      words[at + slotWord.addressDiff] = addressDiff(identityLocal, wireLocal, identityRemote, wireRemote);
+      words[at + slotWord.portDiff] = portDiff(identityPorts, wirePorts);
+    } else {
+      putWire(words, at + slotWord.match, ready);
+      putIdentity(words, at + slotWord.to, ready);
+      words[at + slotWord.addressDiff] = addressDiff(wireLocal, identityLocal, wireRemote, identityRemote);
+      words[at + slotWord.portDiff] = portDiff(wirePorts, identityPorts);
+    }
     this.words64[(at + slotWord.flowId) / 2] = rule.flowId;
     this.words64[(at + slotWord.migration) / 2] = rule.migration;
   }
@@ -230,10 +262,19 @@ export function planSlots(
 }
 
 /** As a rule one end moves at a time, and the other end's words need not be looked at. */
-function addressDiff(from: ReadyTuple, to: ReadyTuple): number {
-  if (from.local === to.local) return from.remote === to.remote ? 0 : wordsDiff(from.remote, to.remote);
-  if (from.remote === to.remote) return wordsDiff(from.local, to.local);
-  return wordsDiff([...from.local, ...from.remote], [...to.local, ...to.remote]);
+function addressDiff(
+  fromLocal: AddressWords,
+  toLocal: AddressWords,
+  fromRemote: AddressWords,
+  toRemote: AddressWords,
+): number {
+  if (fromLocal === toLocal) return fromRemote === toRemote ? 0 : wordsDiff(fromRemote, toRemote);
+  if (fromRemote === toRemote) return wordsDiff(fromLocal, toLocal);
+  return wordsDiff([...fromLocal, ...fromRemote], [...toLocal, ...toRemote]);
+}
+
+function portDiff(from: number, to: number): number {
+  return from === to ? 0 : wordsDiff([from], [to]);
 }
 
 /** Keys in the order of the rules, n * sizeof(struct sal_key). */
@@ -243,7 +284,8 @@ export function encodeKeys(podId: number, rules: readonly ReadyRule[], direction
   let at = 0;
   for (const ready of rules) {
     words[at] = scopeWord(podId, direction, ready.rule.protocol);
-    putTuple(words, at + 1, direction === 'egress' ? ready.identity : ready.wire);
+    if (direction === 'egress') putIdentity(words, at + 1, ready);
+    else putWire(words, at + 1, ready);
     at += wordsPerKey;
   }
   return Buffer.from(words.buffer);
