@@ -3,6 +3,7 @@
  * peers; what each step asks of whom is what the agents' protocol will say.
  */
 import { mkdirSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import {
@@ -120,12 +121,23 @@ let migrations = 0n;
 
 /** Move a workload with its connections. On failure before the release the source runs on, its connections with it. */
 export async function migrate(world: World, source: RunningWorkload, host: string): Promise<Migration> {
+  // Everybody waits for this: it goes before the clients, who keep both processors busy.
+  setPriority(constants.priority.PRIORITY_HIGH);
+  try {
+    return await moveWorkload(world, source, host);
+  } finally {
+    setPriority(constants.priority.PRIORITY_NORMAL);
+  }
+}
+
+async function moveWorkload(world: World, source: RunningWorkload, host: string): Promise<Migration> {
   const watch = new Stopwatch();
   const target = await watch.phase('target pod', false, () => world.seat(host));
   const parties = new Parties(world, source, target, ++migrations, flowIds);
-  const plan = await watch.phase('prepare', false, () => prepare(parties));
+  const prepared = await watch.phase('prepare', false, () => prepare(parties));
+  const { plan } = prepared;
   try {
-    const late = await holdAndFreeze(parties, plan, watch);
+    const late = await holdAndFreeze(parties, prepared, watch);
     const images = await moveImages(parties, watch);
     const restored = await watch.phase('restore', true, () =>
       world.mover.restore({ ...target, name: target.pod.name, pausePid: target.pod.pausePid }, images),
@@ -160,8 +172,14 @@ export async function migrate(world: World, source: RunningWorkload, host: strin
   }
 }
 
+interface Prepared {
+  plan: MovePlan;
+  /** peers' rules whose outbound half waits already: a hold is one store for each; the others are of flows that have moved */
+  waiting: ReadonlySet<FlowRule>;
+}
+
 /** Target first, then peers: a peer's packet that met the target without rules would be answered with a reset. */
-async function prepare(parties: Parties): Promise<MovePlan> {
+async function prepare(parties: Parties): Promise<Prepared> {
   const { source, target } = parties;
   const plan = await parties.plan(await listFlows(source.pod.netns));
   refuseUnreachable(plan);
@@ -171,8 +189,14 @@ async function prepare(parties: Parties): Promise<MovePlan> {
   await atTarget.apply(parties.nameOf(target.pod), plan.target);
   await atTarget.holdPod(parties.nameOf(target.pod), true);
   await (await parties.join(source.pod)).apply(parties.nameOf(source.pod), pending(plan.source));
-  await parties.eachPeer(plan, (datapath, pod, rules) => datapath.apply(pod, pending(rules)));
-  return plan;
+  const waiting = new Set<FlowRule>();
+  await parties.eachPeer(plan, async (datapath, pod, rules) => {
+    await datapath.apply(pod, pending(rules));
+    const flows = (await datapath.flows(pod)).filter(({ state }) => state === 'pending');
+    const ids = new Set(flows.map(({ flowId }) => flowId));
+    for (const rule of rules) if (ids.has(rule.flowId)) waiting.add(rule);
+  });
+  return { plan, waiting };
 }
 
 function pending(rules: readonly FlowRule[]): FlowRule[] {
@@ -194,11 +218,22 @@ function refuseUnreachable(plan: MovePlan): void {
  * and is acknowledged. So nothing is lost that a retransmission timer would have to bring back. Returns the plan for
  * the connections that have come since prepare.
  */
-async function holdAndFreeze(parties: Parties, plan: MovePlan, watch: Stopwatch): Promise<MovePlan> {
+async function holdAndFreeze(
+  parties: Parties,
+  { plan, waiting }: Prepared,
+  watch: Stopwatch,
+): Promise<MovePlan> {
   const { world, source, target } = parties;
   const atSource = world.datapathOf(source.pod);
   await watch.phase('hold', false, async () => {
-    await parties.eachPeer(plan, (datapath, pod, rules) => datapath.apply(pod, rules));
+    await parties.eachPeer(plan, async (datapath, pod, rules) => {
+      const isWaiting = (rule: FlowRule): boolean => waiting.has(rule);
+      await datapath.setState(pod, rules.filter(isWaiting), 'held');
+      await datapath.apply(
+        pod,
+        rules.filter((rule) => !isWaiting(rule)),
+      );
+    });
     await new Promise((resolve) => setTimeout(resolve, settleMs));
   });
   return watch.phase('freeze', true, async () => {

@@ -25,7 +25,7 @@ export interface MigrationResult {
   wrongReplies: number;
   /** how long the workload stood still, ms */
   freezeMs: number;
-  /** longest silence that any client connection saw, ms */
+  /** longest time that any client connection waited for a reply, from when its request was due, ms */
   worstClientGapMs: number;
   /** from the word to switch until every peer sends to the new address, ms */
   switchMs: number;

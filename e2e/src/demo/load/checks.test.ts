@@ -184,7 +184,7 @@ describe('mixOf', () => {
       );
       expect(total + 1).toBe(connections);
     }
-    expect(mixOf(100)).toEqual({ pipelined: 56, idle: 39, blocked: 2, subscriber: 2 });
+    expect(mixOf(100)).toEqual({ pipelined: 46, idle: 49, blocked: 2, subscriber: 2 });
     expect(mixOf(100, { idle: 0 })).toMatchObject({ pipelined: 95, idle: 0 });
   });
 });

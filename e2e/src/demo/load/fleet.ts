@@ -246,7 +246,7 @@ function settingsOf(params: ConnectParams): ConnectionSettings {
   return {
     host: params.host,
     port: number('port', Number.NaN, 1),
-    paceMs: number('paceMs', 10, 0),
+    paceMs: number('paceMs', 15, 0),
     publishMs: number('publishMs', 10, 1),
     valueBytes: number('valueBytes', 64, 0),
     timeoutMs: number('timeoutMs', 10_000, 1),

@@ -30,7 +30,7 @@ export interface ConnectParams {
   connections?: number;
   /** how many of each kind, the publisher not counted; default by {@link mixOf} */
   mix?: Partial<ConnectionMix>;
-  /** pause between a reply and the next pipeline of the same connection, ms; default 10 */
+  /** pause between a reply and the next pipeline of the same connection, ms; default 15 */
   paceMs?: number;
   /** time between two published messages, ms; default 10 */
   publishMs?: number;
@@ -182,7 +182,7 @@ export type LoadEvent =
 /** Shares `connections` out among the kinds, the publisher not counted; `wanted` kinds are taken as they are. */
 export function mixOf(connections: number, wanted: Partial<ConnectionMix> = {}): ConnectionMix {
   const rest = Math.max(0, connections - 1);
-  const idle = wanted.idle ?? Math.floor(rest * 0.4);
+  const idle = wanted.idle ?? Math.floor(rest * 0.5);
   const blocked = wanted.blocked ?? Math.min(2, Math.floor(rest / 4));
   const subscriber = wanted.subscriber ?? Math.min(2, Math.floor(rest / 4));
   return {
