@@ -15,7 +15,7 @@ function progress(line: string): void {
 }
 
 /** The parts don't disturb each other: each has what it needs only while it runs. */
-async function measure({ only, rounds, seconds }: Options): Promise<Results> {
+async function measure({ only, rounds }: Options): Promise<Results> {
   const results: Results = {};
   // First, so that the very first flows meet a process that has run nothing yet, as an agent's do.
   if (only.includes('apply'))
@@ -23,9 +23,7 @@ async function measure({ only, rounds, seconds }: Options): Promise<Results> {
   if (only.includes('packet'))
     results.packet = await inWorkspace((workspace) => measurePackets(workspace, rounds, progress));
   if (only.includes('network'))
-    results.network = await inWorkspace((workspace) =>
-      measureNetwork(workspace, { rounds, seconds }, progress),
-    );
+    results.network = await inWorkspace((workspace) => measureNetwork(workspace, rounds, progress));
   return results;
 }
 

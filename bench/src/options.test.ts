@@ -6,7 +6,6 @@ describe('the command line', () => {
     const options = {
       help: false,
       rounds: 5,
-      seconds: 3,
       only: ['packet', 'network', 'apply'],
       check: false,
     };

@@ -7,21 +7,19 @@ export interface Options {
   help: boolean;
   json?: string;
   rounds: number;
-  seconds: number;
   only: readonly Part[];
   check: boolean;
 }
 
 export class UsageError extends Error {}
 
-export const help = `usage: npm run bench -- datapath [--json FILE] [--rounds N] [--seconds N] [--only PARTS] [--check]
+export const help = `usage: npm run bench -- datapath [--json FILE] [--rounds N] [--only PARTS] [--check]
 
 Measures the data plane against doing without it, all in one run, one after the other in each round; the figures are
 medians of the rounds. Needs root and, for figures that mean something, an otherwise idle machine.
 
   --json FILE    write the figures there as JSON
   --rounds N     rounds, default 5
-  --seconds N    of each throughput measurement, default 3
   --only PARTS   some of packet,network,apply
   --check        exit with 1 where a promised figure is missed
   --help         this text
@@ -37,7 +35,6 @@ export function parseOptions(args: readonly string[]): Options {
     help: values.help ?? false,
     ...(values.json === undefined ? {} : { json: values.json }),
     rounds: wholeNumber('--rounds', values.rounds ?? '5'),
-    seconds: wholeNumber('--seconds', values.seconds ?? '3'),
     only: values.only === undefined ? parts : values.only.split(',').map(part),
     check: values.check ?? false,
   };
@@ -52,7 +49,6 @@ function parse(args: readonly string[]) {
         help: { type: 'boolean' },
         json: { type: 'string' },
         rounds: { type: 'string' },
-        seconds: { type: 'string' },
         only: { type: 'string' },
         check: { type: 'boolean' },
       },

@@ -21,6 +21,12 @@ import {
 const clientCpu = 0;
 const serverCpu = 1;
 const manyStreams = 8;
+/**
+ * A virtual machine drifts by several percent within seconds: transfers are short, so that those that are compared stand
+ * close together, and many. With five of 2 s each the same path differed by 5 % from itself from run to run.
+ */
+const transfer = '1G';
+const transfersPerRound = 10;
 const roundTrips = 20_000;
 const pingPong = new URL('ping-pong.js', import.meta.url).pathname;
 
@@ -41,7 +47,7 @@ type Samples = Record<Measure, Record<VariantName, number[]>>;
 
 export async function measureNetwork(
   workspace: Workspace,
-  options: { rounds: number; seconds: number },
+  rounds: number,
   progress: (line: string) => void,
 ): Promise<NetworkResult> {
   const { datapath } = await workspace.datapath({ slots: 1 << 15 });
@@ -49,19 +55,28 @@ export async function measureNetwork(
   for (const variant of made) await startServers(workspace, variant);
   progress(`network: ${made.length} paths are ready`);
   const samples = emptySamples();
-  for (let round = 0; round < options.rounds; round++) {
-    for (const variant of made)
-      samples.oneStream[variant.name].push(await throughput(variant, 1, options.seconds));
-    for (const variant of made)
-      samples.eightStreams[variant.name].push(await throughput(variant, manyStreams, options.seconds));
-    for (const variant of made) {
+  for (let round = 0; round < rounds; round++) {
+    for (let turn = 0; turn < transfersPerRound; turn++) {
+      const order = rotated(made, round * transfersPerRound + turn);
+      for (const variant of order) samples.oneStream[variant.name].push(await throughput(variant, 1));
+      for (const variant of order)
+        samples.eightStreams[variant.name].push(await throughput(variant, manyStreams));
+    }
+    for (const variant of rotated(made, round)) {
       const { median, p99 } = await latency(variant);
       samples.median[variant.name].push(median);
       samples.p99[variant.name].push(p99);
     }
-    progress(`network: round ${round + 1} of ${options.rounds}`);
+    progress(`network: round ${round + 1} of ${rounds}`);
   }
   return results(samples);
+}
+
+/** Nobody is always first, and nobody always after the same one. */
+export function rotated<Item>(items: readonly Item[], turn: number): Item[] {
+  const order = turn % 2 === 0 ? [...items] : [...items].reverse();
+  const start = (turn >> 1) % items.length;
+  return [...order.slice(start), ...order.slice(0, start)];
 }
 
 function emptySamples(): Samples {
@@ -106,8 +121,8 @@ function listens(pid: number | undefined, port: number): boolean {
 }
 
 /** Gigabits per second, as the server received them. */
-async function throughput(variant: Variant, streams: number, seconds: number): Promise<number> {
-  const options = ['-p', String(throughputPort), '-P', String(streams), '-t', String(seconds), '-J'];
+async function throughput(variant: Variant, streams: number): Promise<number> {
+  const options = ['-p', String(throughputPort), '-P', String(streams), '-n', transfer, '-J'];
   const output = await run(inside(variant.client, ['iperf3', '-c', variant.target, ...options], clientCpu));
   await variant.verify();
   const { end } = JSON.parse(output) as { end: { sum_received: { bits_per_second: number } } };
