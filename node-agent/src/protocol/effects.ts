@@ -98,7 +98,7 @@ export type TimerName = 'deadline' | 'retry' | 'backoff' | 'outcome' | 'settle' 
 
 export type Effect =
   /** Ask another agent. Exactly one attempt; its reply, or that there was none, comes back with `request`. */
-  | { type: 'send'; to: NodeName; request: string; message: Message }
+  | { type: 'send'; role: Role; to: NodeName; request: string; message: Message }
   /** Answer what came with a `message` event of this ticket. */
   | { type: 'reply'; ticket: string; reply: Reply }
   /** The state of this role of this migration to stable storage, before any later effect is carried out. */
