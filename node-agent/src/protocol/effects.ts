@@ -46,7 +46,10 @@ export interface SourceWork {
     request: { addresses: TargetAddresses };
     result: { strays: Array<{ node: NodeName; stray: Stray }> };
   };
-  /** before the release only: thaw, let packets through again. Fine where nothing was frozen. */
+  /**
+   * Before the release only: thaw, let packets through again. Fine where nothing was frozen. Asked for at once, even while
+   * `quiesce`, `freeze` or `move` still run, which have lost their purpose then; once more when those have ended.
+   */
   thaw: { request: object; result: object };
   /** after the release: the source pod goes, its network first */
   retire: { request: object; result: object };
@@ -67,7 +70,10 @@ export interface TargetWork {
   resume: { request: { epoch: number }; result: object };
   /** send what the restored sockets had to say while they were held */
   replayOwn: { request: object; result: object };
-  /** before the release only: kill what was restored, take the pod away. Fine where there is nothing. */
+  /**
+   * Before the release only: kill what was restored, take the pod away. Fine where there is nothing. Asked for at once,
+   * like `thaw`, and once more when `makePod`, `applyRules` or `restore` have ended.
+   */
   discard: { request: object; result: object };
 }
 
@@ -77,7 +83,7 @@ export interface PeerWork {
   install: { request: { flows: PeerFlow[] }; result: { unknown: number[] } };
   /** install what was added, remove what went, hold all */
   hold: { request: { flows: Difference<PeerFlow> }; result: { unknown: number[] } };
-  /** back to pending; what was kept is sent to where the flow still is */
+  /** what is held is pending again (what is active stays so); what was kept is sent to where the flow still is */
   unhold: { request: object; result: object };
   /** all rules of this migration active, in one go; then send what was kept, and the strays from their pods */
   flip: { request: { strays: Stray[] }; result: { replayed: number } };
@@ -163,5 +169,10 @@ export type Event =
     }[WorkName]
   | { type: 'failed'; role: Role; migration: MigrationId; work: WorkName; reason: string }
   | { type: 'timeout'; role: Role; migration: MigrationId; timer: TimerName }
+  /**
+   * Flows of a migration that was switched are over, seen here: at the target its peers are told (flows as in `ended`); at
+   * a peer only `last` counts. `last`: no rule of this migration is left on this node, so that its record may go.
+   */
+  | { type: 'flowsEnded'; migration: MigrationId; flows: PeerFlow[]; last?: boolean }
   /** The process has begun, with what was persisted; nothing that was asked for before counts any more. */
   | { type: 'restart' };

@@ -41,7 +41,10 @@ export interface TargetFlow {
   wire: FlowTuple;
 }
 
-/** Which flows came and which went since the last message about them. */
+/**
+ * Which flows came and which went since the last message about them. Remove first: a flow whose other end has moved in
+ * the meantime is in both.
+ */
 export interface Difference<Flow> {
   add: Flow[];
   remove: Flow[];
@@ -64,6 +67,14 @@ interface About {
   migration: MigrationId;
 }
 
+/**
+ * Differences, holds and their end count in their order only. The source numbers what it says to one node, from 1 up;
+ * the same number is the same request, asked again; a lower one is late, and is not done any more.
+ */
+interface Numbered extends About {
+  sequence: number;
+}
+
 /** Source to target: make a pod for it, and hold that. */
 export interface PrepareTarget extends About {
   kind: 'prepareTarget';
@@ -77,13 +88,13 @@ export interface PrepareTarget extends About {
 }
 
 /** Source to target: rules of the flows to come, not active yet. */
-export interface TargetFlows extends About {
+export interface TargetFlows extends Numbered {
   kind: 'targetFlows';
   flows: Difference<TargetFlow>;
 }
 
 /** Source to target: everything was carried; restore it, and let it stand still. */
-export interface Restore extends About {
+export interface Restore extends Numbered {
   kind: 'restore';
   flows: Difference<TargetFlow>;
 }
@@ -117,14 +128,14 @@ export interface PreparePeer extends About {
 }
 
 /** Source to peer: keep their packets back from now on; some came, some went. */
-export interface Hold extends About {
+export interface Hold extends Numbered {
   kind: 'hold';
   nonce: Nonce;
   flows: Difference<PeerFlow>;
 }
 
 /** Source to peer: let them go again, as before; the move is put off, not given up. */
-export interface Unhold extends About {
+export interface Unhold extends Numbered {
   kind: 'unhold';
   nonce: Nonce;
 }
