@@ -112,10 +112,21 @@ export interface Strays extends About {
   strays: Stray[];
 }
 
+/** How the switch went at the target, for people, by the `now` that its steps were given; zeros after a restart. */
+export interface SwitchReport {
+  /** from the release's arrival until the workload ran, ms */
+  resumeMs: number;
+  /** from the first RSYN until the last acknowledgement, ms */
+  switchMs: number;
+  /** packets that the peers sent again, as they said */
+  replayed: number;
+}
+
 /** Target to source: it runs, and its peers know. `missing` are peers that could not be told yet. */
 export interface Switched extends About {
   kind: 'switched';
   missing: NodeName[];
+  report: SwitchReport;
 }
 
 /** Source to peer: these flows will move. */
