@@ -4,9 +4,11 @@ import tseslint from 'typescript-eslint';
 /* Imports point one way: api, kube-runtime, then operator, node-agent, cli, then e2e, then bench. */
 const mayImport = {
   api: [],
-  'node-agent': ['api'],
-  e2e: ['api', 'node-agent'],
-  bench: ['api', 'node-agent', 'e2e'],
+  'kube-runtime': ['api'],
+  'node-agent': ['api', 'kube-runtime'],
+  cli: ['api'],
+  e2e: ['api', 'kube-runtime', 'node-agent', 'cli'],
+  bench: ['api', 'kube-runtime', 'node-agent', 'e2e'],
 };
 
 const importRules = Object.entries(mayImport).map(([room, allowed]) => ({
@@ -20,7 +22,7 @@ const importRules = Object.entries(mayImport).map(([room, allowed]) => ({
             group: ['@serval/*', ...allowed.map((name) => `!@serval/${name}`)],
             message: `${room} may import ${allowed.length === 0 ? 'nothing of ours' : allowed.join(', ')} (see ARCHITECTURE.md).`,
           },
-          { regex: '^(\\.\\./)+(api|node-agent|e2e|bench)/', message: 'Import a room by its package name.' },
+          { regex: '^(\\.\\./)+(api|kube-runtime|node-agent|cli|e2e|bench)/', message: 'Import a room by its package name.' },
         ],
       },
     ],

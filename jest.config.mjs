@@ -18,7 +18,9 @@ const base = {
   },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/', '<rootDir>/.*/build/', '<rootDir>/out/'],
-  roots: ['<rootDir>/api', '<rootDir>/node-agent', '<rootDir>/e2e', '<rootDir>/bench', '<rootDir>/scripts'],
+  roots: ['api', 'kube-runtime', 'node-agent', 'cli', 'e2e', 'bench', 'scripts'].map(
+    (room) => `<rootDir>/${room}`,
+  ),
 };
 
 export default {

@@ -5,6 +5,7 @@ export const errorCodes = {
   ERR_CONFLICT: 'the named thing exists already or belongs to somebody else',
   ERR_NO_PERMISSION: 'the process may not do this',
   ERR_UNSUPPORTED: 'the kernel or a tool lacks what is needed',
+  ERR_NO_SPACE: 'the disk has no room left',
   ERR_TABLE_FULL: 'a table of the data plane has no room left',
   ERR_STATE_MISMATCH: 'pinned state was made by another version',
   ERR_BAD_OBJECT: 'a BPF object can not be read or loaded',
@@ -12,6 +13,13 @@ export const errorCodes = {
   ERR_KERNEL: 'the kernel refused an operation',
   ERR_MOVER: 'the mover could not dump, carry or restore the workload',
   ERR_ADDON: 'the native addon can not be loaded',
+  ERR_UNREACHABLE: 'another node can not be reached, or the connection to it broke',
+  ERR_TIMEOUT: 'there was no answer in time',
+  ERR_CERTIFICATE: 'a certificate was refused: unknown, expired, not yet valid or not for this use',
+  ERR_WRONG_NODE: 'another node than the one that was meant answers at this address',
+  ERR_BAD_ANSWER: 'another node answered with something that can not be used',
+  ERR_LIMIT: 'something is larger or more than is allowed',
+  ERR_CHECKSUM: 'what arrived is not what was sent',
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -1,1 +1,3 @@
 export { ServalError, errorCodes, type ErrorCode, type ServalErrorOptions } from './errors.js';
+export * from './resources.js';
+export type * from './local.js';

@@ -1,0 +1,73 @@
+/** Whole files, written so that a reader finds the old one or the new one, whatever dies meanwhile. */
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { ServalError } from '@serval/api';
+
+let temporaryFiles = 0;
+
+/** @throws ServalError ERR_NO_SPACE, ERR_NO_PERMISSION, ERR_KERNEL */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  const temporary = `${dirname(path)}/.${process.pid}-${++temporaryFiles}.tmp`;
+  try {
+    const file = await open(temporary, 'wx', 0o644);
+    try {
+      await file.writeFile(text);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw fileError(path, error);
+  }
+}
+
+/** Undefined where there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw fileError(path, error);
+  }
+}
+
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    throw fileError(path, error);
+  }
+}
+
+/** Changes whenever the file does; undefined where there is none. */
+export async function signatureOf(path: string): Promise<string | undefined> {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw fileError(path, error);
+  }
+}
+
+const meanings: Record<string, ['ERR_NO_SPACE' | 'ERR_NO_PERMISSION' | 'ERR_BAD_INPUT', string, string]> = {
+  ENOSPC: ['ERR_NO_SPACE', 'the disk is full', 'Free some space; it is tried again with the next change'],
+  EDQUOT: ['ERR_NO_SPACE', 'the quota is used up', 'Free some space, or raise the quota'],
+  EACCES: ['ERR_NO_PERMISSION', 'it may not be used', 'Give the user of this process access to it'],
+  EPERM: ['ERR_NO_PERMISSION', 'it may not be used', 'Give the user of this process access to it'],
+  EROFS: ['ERR_NO_PERMISSION', 'its file system is read-only', 'Choose another folder, or mount it writable'],
+  ENOTDIR: ['ERR_BAD_INPUT', 'part of its path is no folder', 'Choose another path'],
+};
+
+export function fileError(path: string, error: unknown): ServalError {
+  if (error instanceof ServalError) return error;
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  const [kind, reason, remedy] = meanings[code] ?? [
+    'ERR_KERNEL' as const,
+    message,
+    'See the system log for what is wrong with this disk or folder',
+  ];
+  return new ServalError(kind, { subject: path, reason, remedy, cause: error });
+}

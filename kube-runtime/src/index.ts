@@ -1,0 +1,5 @@
+/** Where resources are, and how to read and write them. */
+export type * from './store.js';
+export { DirectoryStore, type DirectoryOptions } from './directory.js';
+export { NodeDirectory, type HostDirectory } from './nodes.js';
+export { compile, type FieldProblem, type Validator } from './validate.js';

@@ -1,0 +1,32 @@
+/** What the local API needs of the agent. Errors are ServalErrors; their code decides the HTTP status (api.ts). */
+import type {
+  FrozenView,
+  MigrationRequest,
+  PodView,
+  ServalMigration,
+  StatusView,
+  SwitchedView,
+} from '@serval/api';
+import type { FlowStatus } from '../datapath/types.js';
+
+export interface AgentFacade {
+  status(): Promise<StatusView>;
+  /** of one pod (`namespace/name`) or of all. @throws ServalError ERR_NOT_FOUND (pod) */
+  flows(pod?: string): Promise<FlowStatus[]>;
+  pods(): Promise<PodView[]>;
+  migrations(): ServalMigration[];
+  /** by name, or by migration id */
+  migration(nameOrId: string): ServalMigration | undefined;
+  /** The handler gets each later state of it, and undefined when the object is deleted. Returns what ends it. */
+  watchMigration(name: string, handler: (migration: ServalMigration | undefined) => void): () => void;
+  /** Create a ServalMigration. @throws ServalError ERR_NOT_FOUND (workload, node), ERR_CONFLICT (it moves already) */
+  createMigration(request: MigrationRequest): Promise<ServalMigration>;
+  /** Give it up where it is not released yet. @throws ServalError ERR_NOT_FOUND, ERR_CONFLICT (too late, or over) */
+  cancelMigration(name: string): Promise<void>;
+  /** Mover `external`, at the source's agent: resolves when everything is held. @throws ERR_NOT_FOUND, ERR_CONFLICT */
+  freeze(name: string): Promise<FrozenView>;
+  /** Mover `external`, at the target's agent: resolves when its flows were switched. @throws as freeze */
+  restored(nameOrId: string): Promise<SwitchedView>;
+  /** Mover `external`, at either agent: it did not work. @throws as cancelMigration */
+  abort(nameOrId: string): Promise<void>;
+}
