@@ -42,15 +42,20 @@ SAL_INLINE int sal_lose(struct __sk_buff *skb, __u32 reason)
 
 SAL_INLINE bool sal_is_hold(enum sal_reason reason)
 {
-	return reason >= SAL_REASON_HELD && reason <= SAL_REASON_HELD_FRAGMENT;
+	return (reason >= SAL_REASON_HELD && reason <= SAL_REASON_HELD_FRAGMENT) || reason == SAL_REASON_HELD_NEW;
 }
 
-SAL_INLINE bool sal_pod_held(void)
+SAL_INLINE __u32 sal_pod_flags(void)
 {
 	__u32 index = config.pod;
 	struct sal_pod *pod = bpf_map_lookup_elem(&sal_pods, &index);
 
-	return pod && (*(volatile __u32 *)&pod->flags & SAL_POD_HELD);
+	return pod ? *(volatile __u32 *)&pod->flags : 0;
+}
+
+SAL_INLINE bool sal_pod_held(void)
+{
+	return sal_pod_flags() & SAL_POD_HELD;
 }
 
 SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
@@ -58,13 +63,15 @@ SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_pack
 	__u32 index = 0;
 	struct sal_slot *slot = sal_find(&pkt->key, pkt->version, &index);
 	__u8 state = slot ? *(volatile __u8 *)&slot->state : SAL_STATE_NONE;
+	__u32 flags;
 
 	if (pkt->fragment == SAL_FRAGMENT_FIRST)
 		sal_remember_fragment(pkt, slot, index);
 	if (state == SAL_STATE_HELD)
 		return sal_hold(skb, pkt, slot);
-	if (sal_pod_held())
-		return sal_hold_pod(skb, pkt);
+	flags = sal_pod_flags();
+	if (flags & SAL_POD_HELD || (flags & SAL_POD_QUIET && !slot))
+		return sal_hold_pod(skb, pkt, flags);
 	if (!slot || state != SAL_STATE_ACTIVE)
 		return SAL_REASON_NONE;
 	if (pkt->obstacle)

@@ -41,7 +41,7 @@ enum sal_reason {
 	SAL_REASON_HELD_RING_FULL = 3, /* of a held flow, should have been kept, the ring buffer was full */
 	SAL_REASON_HELD_TOO_LONG = 4, /* of a held flow, should have been kept, longer than SAL_KEEP_MAX */
 	SAL_REASON_HELD_FRAGMENT = 5, /* of a held flow, a fragment or a datagram left to the device to cut: can't be replayed */
-	SAL_REASON_HELD_OVERFLOW = 6, /* kept, then pushed out by a younger datagram (counted in user space) */
+	SAL_REASON_HELD_OVERFLOW = 6, /* kept, then pushed out by a younger one (counted in user space) */
 	SAL_REASON_FRAGMENT_UNKNOWN = 7, /* a later fragment whose first was not seen */
 	SAL_REASON_TRUNCATED = 8, /* the transport header is cut off */
 	SAL_REASON_HEADER_CHAIN = 9, /* more IPv6 extension headers than are followed */
@@ -50,6 +50,7 @@ enum sal_reason {
 	SAL_REASON_QUOTE_TRUNCATED = 12, /* an ICMP error whose quoted packet is too short to name its flow */
 	SAL_REASON_QUOTE_FRAGMENT = 13, /* an ICMP error that quotes a later fragment */
 	SAL_REASON_REWRITE_FAILED = 14, /* the kernel refused a write in the middle of a translation */
+	SAL_REASON_HELD_NEW = 15, /* opens a connection with a pod that is quiesced; it was kept */
 };
 
 /* Bits of sal_pod.flags. */
@@ -57,6 +58,7 @@ enum sal_pod_flag {
 	SAL_POD_USED = 1,
 	SAL_POD_HELD = 2, /* nothing enters or leaves but neighbour discovery */
 	SAL_POD_CLSACT = 4, /* attached as clsact filters, not by TCX links */
+	SAL_POD_QUIET = 8, /* no connection is opened, either way; all else passes */
 };
 
 /* Bits of sal_slot.kept: what the ring buffer has already been given for this hold. */

@@ -161,25 +161,32 @@ SAL_NOINLINE enum sal_reason sal_hold(struct __sk_buff *skb, const struct sal_pa
 }
 
 /*
- * A packet to or from a pod that is held as a whole, no rule knowing its flow: new connections are kept, so that
- * they are answered at the switch rather than after a timer.
+ * A packet to or from a pod that is held as a whole (nothing passes), or quiesced (what opens no connection passes), no
+ * rule knowing its flow. New connections are kept, so that they are answered at the switch rather than after a timer.
  */
-SAL_NOINLINE enum sal_reason sal_hold_pod(struct __sk_buff *skb, const struct sal_packet *pkt)
+SAL_NOINLINE enum sal_reason sal_hold_pod(struct __sk_buff *skb, const struct sal_packet *pkt, __u32 flags)
 {
+	bool held = flags & SAL_POD_HELD;
 	struct sal_kept_packet header = {};
 	enum sal_reason reason;
 	__u32 length;
 
-	if (pkt->protocol != IPPROTO_TCP || pkt->fragment != SAL_WHOLE || pkt->obstacle)
-		return SAL_REASON_HELD_POD;
+	if (pkt->protocol != IPPROTO_TCP)
+		return held ? SAL_REASON_HELD_POD : SAL_REASON_NONE;
 	length = sal_length(skb, pkt);
 	sal_kept_header(&header, pkt, 0);
 	if (!sal_describe_segment(skb, pkt, &header, length) || (header.tcp_flags & 0x12) != 0x02)
-		return SAL_REASON_HELD_POD;
-	header.kind = SAL_KEPT_SEGMENT;
-	header.length = length;
-	reason = sal_emit(skb, pkt, &header, length);
-	return reason == SAL_REASON_HELD ? SAL_REASON_HELD_POD : reason;
+		return held ? SAL_REASON_HELD_POD : SAL_REASON_NONE;
+	reason = SAL_REASON_HELD;
+	/* A piece can't be replayed, nor what nobody could translate: TCP sends it again. */
+	if (pkt->fragment == SAL_WHOLE && !pkt->obstacle) {
+		header.kind = SAL_KEPT_SEGMENT;
+		header.length = length;
+		reason = sal_emit(skb, pkt, &header, length);
+	}
+	if (reason != SAL_REASON_HELD)
+		return reason;
+	return held ? SAL_REASON_HELD_POD : SAL_REASON_HELD_NEW;
 }
 
 #endif

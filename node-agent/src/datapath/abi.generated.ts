@@ -33,6 +33,7 @@ export const salReason = {
   QUOTE_TRUNCATED: 12,
   QUOTE_FRAGMENT: 13,
   REWRITE_FAILED: 14,
+  HELD_NEW: 15,
 } as const;
 
 export const salLimit = {
@@ -62,6 +63,7 @@ export const salPodFlag = {
   USED: 1,
   HELD: 2,
   CLSACT: 4,
+  QUIET: 8,
 } as const;
 
 export const salKept = {

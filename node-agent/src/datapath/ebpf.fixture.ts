@@ -53,6 +53,7 @@ export class KernelFixture {
     direction: 'egress' | 'ingress',
     protocol: Protocol,
     tuple: FlowTuple,
+    opens = false,
   ): Promise<Verdict> {
     const { maps, config } = await openMaps({
       pinRoot: join(this.bpffs, 'serval'),
@@ -75,7 +76,7 @@ export class KernelFixture {
       };
       const programs = await loadPrograms(context, keys.readUInt32LE(found * 4));
       const before = dropTotals(maps.sal_drops.entries().values);
-      const result = programs[direction].run({ data: packetOf(direction, protocol, tuple) });
+      const result = programs[direction].run({ data: packetOf(direction, protocol, tuple, opens) });
       closePrograms(programs);
       if (!dropped.includes(result.verdict)) return { kind: 'pass', tuple: tupleOf(direction, result.data) };
       return { kind: 'drop', reason: risen(before, dropTotals(maps.sal_drops.entries().values)) };
@@ -102,12 +103,17 @@ function risen(before: readonly bigint[], after: readonly bigint[]): DropReason 
   return name as DropReason;
 }
 
-function packetOf(direction: 'egress' | 'ingress', protocol: Protocol, tuple: FlowTuple): Buffer {
+function packetOf(
+  direction: 'egress' | 'ingress',
+  protocol: Protocol,
+  tuple: FlowTuple,
+  opens: boolean,
+): Buffer {
   const [from, to] = direction === 'egress' ? [tuple.local, tuple.remote] : [tuple.remote, tuple.local];
   const segment = (protocol === 'tcp' ? tcp : udp)({
     from: from.port,
     to: to.port,
-    payload: Buffer.from('hello'),
+    ...(opens ? { flags: 'S' } : { payload: Buffer.from('hello') }),
   });
   const ends = { from: from.address, to: to.address };
   return frame({}, from.address.includes(':') ? ipv6(ends, segment) : ipv4(ends, segment));

@@ -11,7 +11,7 @@ for (const attach of ['tcx', 'clsact'] as const)
       datapath,
       slots,
       pods: [fixture.pod(0), fixture.pod(1)],
-      send: (pod, direction, protocol, tuple) => fixture.send(pod, direction, protocol, tuple),
+      send: (...packet) => fixture.send(...packet),
       end: async () => {
         await datapath.uninstall();
         fixture.dispose();

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import { native, type FlowTable, type RingBuffer } from '../native.js';
 import { salDrop, salLimit, salPod, salPodFlag, salReason, type SalPod } from './abi.generated.js';
-import { adoptPod, attachPod, detachPod, type AttachContext, type AttachTarget } from './attachment.js';
+import { adoptPod, attachPod, detachPod, type AttachContext } from './attachment.js';
 import { explained, servalError } from './errors.js';
 import { KeptStore } from './kept.js';
 import { takeLock } from './lock.js';
@@ -17,6 +17,7 @@ import { closeMaps, encodeConfig, openMaps, type SharedMaps } from './pins.js';
 import { dropReasons, noDrops } from './reasons.js';
 import { AddressReader, encodeKeys, planSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
 import { countFlows, countHops, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
+import { decodePod, encodePod, target, type KnownPod } from './pod-records.js';
 import { warmUp } from './warm-up.js';
 import type {
   Datapath,
@@ -49,14 +50,6 @@ export const defaultObjectPath = new URL('../../build/sal_pod.bpf.o', import.met
 
 /** Removals come in bursts: one grace period serves them all. */
 const recycleDelayMs = 20;
-
-interface KnownPod extends PodSpec {
-  inode: bigint;
-  ifindex: number;
-  held: boolean;
-  /** id and way of attachment, where programs are attached */
-  attached?: { id: number; tcx: boolean };
-}
 
 export class EbpfDatapath implements Datapath {
   private readonly known = new Map<string, KnownPod>();
@@ -138,7 +131,7 @@ export class EbpfDatapath implements Datapath {
         }),
       );
       if (known === undefined) {
-        this.known.set(pod.name, { ...pod, inode, ifindex, held: false });
+        this.known.set(pod.name, { ...pod, inode, ifindex, held: false, quiet: false });
       } else if (known.inode === inode && known.ifindex === ifindex) {
         known.netns = pod.netns;
       } else {
@@ -172,6 +165,7 @@ export class EbpfDatapath implements Datapath {
           interface: pod.interface,
           attached: pod.attached !== undefined,
           held: pod.held,
+          quiet: pod.quiet,
           flows: pod.attached ? countFlows(selectSlots(this.table, pod.attached.id, {})) : 0,
         })),
       ),
@@ -217,11 +211,19 @@ export class EbpfDatapath implements Datapath {
   }
 
   async holdPod(name: string, held: boolean): Promise<void> {
+    await this.mark(name, 'held', held);
+  }
+
+  async quiescePod(name: string, quiet: boolean): Promise<void> {
+    await this.mark(name, 'quiet', quiet);
+  }
+
+  private async mark(name: string, what: 'held' | 'quiet', isOn: boolean): Promise<void> {
     await this.serialised(async () => {
       const pod = this.pod(name);
-      if (!held && !pod.attached) return;
+      if (!isOn && !pod.attached) return;
       const { id, tcx } = await this.ensureAttached(pod);
-      pod.held = held;
+      pod[what] = isOn;
       this.writePod(id, pod, tcx);
       await this.detachUnused(pod, () => undefined);
     });
@@ -320,15 +322,7 @@ export class EbpfDatapath implements Datapath {
   }
 
   private async adoptPod(id: number, record: SalPod): Promise<void> {
-    const pod: KnownPod = {
-      name: record.name,
-      netns: record.netns,
-      interface: record.interface,
-      inode: record.netnsInode,
-      ifindex: record.ifindex,
-      held: (record.flags & salPodFlag.HELD) !== 0,
-      attached: { id, tcx: (record.flags & salPodFlag.CLSACT) === 0 },
-    };
+    const pod = decodePod(id, record);
     const identity = await native()
       .netnsIdentity(pod.netns)
       .catch(() => undefined);
@@ -406,7 +400,8 @@ export class EbpfDatapath implements Datapath {
     try {
       await explained(`pod ${pod.name}`, work);
     } finally {
-      if (pod.attached && !pod.held && !this.pairs.hasPod(pod.attached.id)) await this.detach(pod);
+      if (pod.attached && !pod.held && !pod.quiet && !this.pairs.hasPod(pod.attached.id))
+        await this.detach(pod);
     }
   }
 
@@ -419,20 +414,11 @@ export class EbpfDatapath implements Datapath {
     this.kept.clear(id);
     delete pod.attached;
     pod.held = false;
+    pod.quiet = false;
   }
 
   private writePod(id: number, pod: KnownPod, tcx: boolean): void {
-    const flags = salPodFlag.USED | (pod.held ? salPodFlag.HELD : 0) | (tcx ? 0 : salPodFlag.CLSACT);
-    const value = Buffer.alloc(salPod.size);
-    salPod.write(value, 0, {
-      flags,
-      ifindex: pod.ifindex,
-      netnsInode: pod.inode,
-      interface: pod.interface,
-      netns: pod.netns,
-      name: pod.name,
-    });
-    this.putPod(id, value);
+    this.putPod(id, encodePod(pod, tcx));
   }
 
   private clearPod(id: number): void {
@@ -444,11 +430,6 @@ export class EbpfDatapath implements Datapath {
     key.writeUInt32LE(id);
     this.shared.maps.sal_pods.update(key, value);
   }
-}
-
-function target(pod: KnownPod): AttachTarget {
-  const { id, tcx } = pod.attached ?? { id: 0, tcx: true };
-  return { id, tcx, name: pod.name, netns: pod.netns, ifindex: pod.ifindex };
 }
 
 function absentFlow(pod: string, rule: FlowRule): ServalError {

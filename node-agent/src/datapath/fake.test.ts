@@ -14,8 +14,7 @@ datapathContract('the fake', () => {
       { name: 'ns/a', netns: '/fake/a', interface: 'eth0' },
       { name: 'ns/b', netns: '/fake/b', interface: 'eth0' },
     ],
-    send: (pod, direction, protocol, tuple) =>
-      Promise.resolve(datapath.send(pod, direction, protocol, tuple)),
+    send: (...packet) => Promise.resolve(datapath.send(...packet)),
     end: () => datapath.close(),
   });
 });

@@ -30,6 +30,7 @@ interface FakeRule extends FlowRule {
 interface FakePod {
   spec: PodSpec;
   held: boolean;
+  quiet: boolean;
   /** by identity */
   outbound: Map<string, FakeRule>;
   /** by wire tuple */
@@ -72,6 +73,7 @@ export class FakeDatapath implements Datapath {
         this.known.set(pod.name, {
           spec: pod,
           held: false,
+          quiet: false,
           outbound: new Map(),
           inbound: new Map(),
           kept: [],
@@ -94,8 +96,9 @@ export class FakeDatapath implements Datapath {
     return Promise.resolve(
       [...this.known.values()].map((pod) => ({
         ...pod.spec,
-        attached: pod.held || pod.outbound.size + pod.inbound.size > 0,
+        attached: pod.held || pod.quiet || pod.outbound.size + pod.inbound.size > 0,
         held: pod.held,
+        quiet: pod.quiet,
         flows: new Set(statuses(pod).map((flow) => flow.flowId)).size,
       })),
     );
@@ -164,6 +167,12 @@ export class FakeDatapath implements Datapath {
     });
   }
 
+  quiescePod(name: string, quiet: boolean): Promise<void> {
+    return attempt(() => {
+      this.pod(name).quiet = quiet;
+    });
+  }
+
   flows(name?: string): Promise<FlowStatus[]> {
     return attempt(() =>
       (name === undefined ? [...this.known.values()] : [this.pod(name)]).flatMap(statuses),
@@ -195,18 +204,19 @@ export class FakeDatapath implements Datapath {
     this.pod(packet.pod).kept.push(packet);
   }
 
-  /** What the programs would do to a packet of 100 bytes. */
-  send(name: string, direction: 'egress' | 'ingress', protocol: Protocol, tuple: FlowTuple): Verdict {
+  /** What the programs would do to a packet of 100 bytes. `opens`: a segment that opens a connection. */
+  send(
+    name: string,
+    direction: 'egress' | 'ingress',
+    protocol: Protocol,
+    tuple: FlowTuple,
+    opens = false,
+  ): Verdict {
     const pod = this.pod(name);
-    const half = direction === 'egress' ? pod.outbound : pod.inbound;
-    const rule = half.get(tupleName(protocol, tuple));
-    if (direction === 'egress' && rule?.state === 'held') return this.drop('HELD');
-    if (pod.held) return this.drop('HELD_POD');
-    if (rule === undefined || (direction === 'egress' && rule.state === 'pending'))
-      return { kind: 'pass', tuple };
-    rule.packets += 1n;
-    rule.bytes += 100n;
-    return { kind: 'pass', tuple: direction === 'egress' ? rule.wire : rule.identity };
+    const rule = (direction === 'egress' ? pod.outbound : pod.inbound).get(tupleName(protocol, tuple));
+    const reason = heldAs(pod, rule, direction, opens && protocol === 'tcp');
+    if (reason !== undefined && reason !== 'HELD' && opens) pod.kept.push(opening(name, direction, tuple));
+    return reason === undefined ? translated(rule, direction, tuple) : this.drop(reason);
   }
 
   private drop(reason: DropReason): Verdict {
@@ -220,6 +230,31 @@ export class FakeDatapath implements Datapath {
     if (pod === undefined) throw failure('ERR_NOT_FOUND', `pod ${name}`, 'the data plane does not know it');
     return pod;
   }
+}
+
+/** Why this packet is kept back; undefined where it isn't. */
+function heldAs(
+  pod: FakePod,
+  rule: FakeRule | undefined,
+  direction: 'egress' | 'ingress',
+  opens: boolean,
+): DropReason | undefined {
+  if (direction === 'egress' && rule?.state === 'held') return 'HELD';
+  if (pod.held) return 'HELD_POD';
+  return pod.quiet && opens && rule === undefined ? 'HELD_NEW' : undefined;
+}
+
+/** Without a packet: what stands on this data plane doesn't look into it. */
+function opening(pod: string, direction: 'egress' | 'ingress', tuple: FlowTuple): KeptPacket {
+  return { pod, flowId: 0n, protocol: 'tcp', direction, tuple, kind: 'segment', packet: Buffer.alloc(0) };
+}
+
+function translated(rule: FakeRule | undefined, direction: 'egress' | 'ingress', tuple: FlowTuple): Verdict {
+  if (rule === undefined || (direction === 'egress' && rule.state === 'pending'))
+    return { kind: 'pass', tuple };
+  rule.packets += 1n;
+  rule.bytes += 100n;
+  return { kind: 'pass', tuple: direction === 'egress' ? rule.wire : rule.identity };
 }
 
 function counted(rule: FlowRule): FakeRule {

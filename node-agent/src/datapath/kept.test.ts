@@ -3,7 +3,7 @@ import { ipv4, tcp, udp, type TcpFields } from '../packet-tests/builder.js';
 import { wrongInIpPacket } from '../packet-tests/oracle-checksums.js';
 import { salKept, salKeptPacket } from './abi.generated.js';
 import { addressBytes } from './address.js';
-import { datagramsPerFlow, KeptStore } from './kept.js';
+import { datagramsPerFlow, KeptStore, newcomersPerPod } from './kept.js';
 
 const ends = { from: '10.9.1.2', to: '10.1.1.2' };
 const podId = 3;
@@ -12,18 +12,18 @@ let clock = 0n;
 function record(
   kind: number,
   packet: Buffer,
-  changes: { seq?: number; ack?: number; payload?: number } = {},
+  changes: { seq?: number; ack?: number; payload?: number; flowId?: bigint; localPort?: number } = {},
 ): Buffer {
   const header = Buffer.alloc(salKeptPacket.size);
   salKeptPacket.write(header, 0, {
     timeNs: ++clock,
-    flowId: 1n,
+    flowId: changes.flowId ?? 1n,
     key: {
       scope: { pod: podId, direction: 0, protocol: packet[9] as number },
       tuple: {
         local: addressBytes(ends.from),
         remote: addressBytes(ends.to),
-        localPort: 40001,
+        localPort: changes.localPort ?? 40001,
         remotePort: 6379,
       },
     },
@@ -99,6 +99,27 @@ describe('what a replay sends', () => {
     expect(packets).toHaveLength(datagramsPerFlow);
     expect(packets[0]?.packet[28]).toBe(3);
     expect(store.overflow.packets).toBe(3n);
+  });
+
+  it('of a new connection is its newest opening segment', () => {
+    const store = new KeptStore();
+    const knock = (seq: number): Buffer => {
+      const packet = ipv4(ends, tcp({ from: 40001, to: 6379, flags: 'S', sequence: seq }));
+      return record(salKept.SEGMENT, packet, { seq, flowId: 0n });
+    };
+    store.add(knock(1000));
+    store.add(knock(9000));
+    expect(store.take(podId, 'ns/pod').map(({ packet }) => packet.readUInt32BE(24))).toEqual([9000]);
+  });
+
+  it('of new connections is bounded: the oldest goes', () => {
+    const store = new KeptStore();
+    const packet = ipv4(ends, tcp({ from: 40001, to: 6379, flags: 'S' }));
+    for (let localPort = 1; localPort <= newcomersPerPod + 2; localPort++)
+      store.add(record(salKept.SEGMENT, packet, { flowId: 0n, localPort }));
+    expect(store.overflow).toEqual({ packets: 2n, bytes: 2n * BigInt(packet.length) });
+    const ports = store.take(podId, 'ns/pod').map(({ tuple }) => tuple.local.port);
+    expect([ports.length, ports[0], ports.at(-1)]).toEqual([newcomersPerPod, 3, newcomersPerPod + 2]);
   });
 
   it('is handed out once, and only to its pod', () => {

@@ -9,11 +9,12 @@ import type { KeptPacket } from './types.js';
 
 /** Datagrams kept for one flow; the oldest goes first. A client that waits for an answer rarely has more under way. */
 export const datagramsPerFlow = 64;
+/** Connections to be opened that are kept for one pod: its listen backlogs hold no more, as a rule. */
+export const newcomersPerPod = 4096;
 
 const tcpFlag = { fin: 0x01, push: 0x08 };
 
 interface KeptFlow {
-  header: SalKeptPacket;
   segment?: KeptRecord;
   acknowledgement?: KeptRecord;
   reset?: KeptRecord;
@@ -31,9 +32,15 @@ function before(a: number, b: number): boolean {
   return ((a - b) | 0) < 0;
 }
 
+interface KeptPod {
+  flows: Map<string, KeptFlow>;
+  /** those that no rule knows, the oldest first */
+  newcomers: Set<string>;
+}
+
 export class KeptStore {
-  private readonly flows = new Map<string, KeptFlow>();
-  /** datagrams pushed out by younger ones since the start */
+  private readonly pods = new Map<number, KeptPod>();
+  /** packets pushed out by younger ones since the start */
   overflow = { packets: 0n, bytes: 0n };
 
   /** Take in one record of the ring buffer. */
@@ -41,9 +48,30 @@ export class KeptStore {
     const header = salKeptPacket.read(record);
     const data = Buffer.from(record.subarray(salKeptPacket.size, salKeptPacket.size + header.length));
     const name = record.toString('latin1', salKeptPacket.offset.key, salKeptPacket.offset.seq);
-    let flow = this.flows.get(name);
-    if (flow === undefined) this.flows.set(name, (flow = { header, datagrams: [] }));
-    this.put(flow, { header, kept: keptPacket(header, data) });
+    this.put(this.flow(header, name), { header, kept: keptPacket(header, data) });
+  }
+
+  private flow(header: SalKeptPacket, name: string): KeptFlow {
+    const id = header.key.scope.pod;
+    let pod = this.pods.get(id);
+    if (pod === undefined) this.pods.set(id, (pod = { flows: new Map(), newcomers: new Set() }));
+    let flow = pod.flows.get(name);
+    if (flow === undefined) {
+      pod.flows.set(name, (flow = { datagrams: [] }));
+      if (header.flowId === 0n) this.addNewcomer(pod, name);
+    }
+    return flow;
+  }
+
+  /** Whoever floods a quiesced pod must not fill the agent's memory. */
+  private addNewcomer({ flows, newcomers }: KeptPod, name: string): void {
+    newcomers.add(name);
+    if (newcomers.size <= newcomersPerPod) return;
+    const [oldest] = newcomers;
+    const { segment } = flows.get(oldest as string) as KeptFlow;
+    if (segment !== undefined) this.countOverflow(segment);
+    newcomers.delete(oldest as string);
+    flows.delete(oldest as string);
   }
 
   /** The programs filter only roughly (two CPUs may race): the last word is here. */
@@ -51,34 +79,36 @@ export class KeptStore {
     const { kind, seq, ack } = record.header;
     if (kind === salKept.RESET) flow.reset = record;
     else if (kind === salKept.SEGMENT) {
-      if (flow.segment === undefined || before(seq, flow.segment.header.seq)) flow.segment = record;
+      // Who knocks again may have another number: the newest knock is the one that he waits for.
+      const isNewcomer = record.header.flowId === 0n;
+      if (isNewcomer || flow.segment === undefined || before(seq, flow.segment.header.seq))
+        flow.segment = record;
     } else if (kind === salKept.ACK) {
       if (flow.acknowledgement === undefined || !before(ack, flow.acknowledgement.header.ack))
         flow.acknowledgement = record;
     } else {
       flow.datagrams.push(record);
-      if (flow.datagrams.length > datagramsPerFlow) {
-        const oldest = flow.datagrams.shift() as KeptRecord;
-        this.overflow.packets += 1n;
-        this.overflow.bytes += BigInt(oldest.kept.packet.length);
-      }
+      if (flow.datagrams.length > datagramsPerFlow) this.countOverflow(flow.datagrams.shift() as KeptRecord);
     }
+  }
+
+  private countOverflow({ kept }: KeptRecord): void {
+    this.overflow.packets += 1n;
+    this.overflow.bytes += BigInt(kept.packet.length);
   }
 
   /** Everything kept for one pod, in the order in which it is to be sent; it is forgotten here. */
   take(podId: number, podName: string): KeptPacket[] {
-    const packets: KeptPacket[] = [];
-    for (const [name, flow] of this.flows) {
-      if (flow.header.key.scope.pod !== podId) continue;
-      this.flows.delete(name);
-      for (const { kept } of worthSending(flow)) packets.push({ pod: podName, ...kept });
-    }
-    return packets;
+    const flows = this.pods.get(podId)?.flows ?? new Map<string, KeptFlow>();
+    this.pods.delete(podId);
+    return [...flows.values()].flatMap((flow) =>
+      worthSending(flow).map(({ kept }) => ({ pod: podName, ...kept })),
+    );
   }
 
   /** Forget what was kept for a pod. */
   clear(podId: number): void {
-    for (const [name, flow] of this.flows) if (flow.header.key.scope.pod === podId) this.flows.delete(name);
+    this.pods.delete(podId);
   }
 }
 

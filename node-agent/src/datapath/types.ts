@@ -60,6 +60,8 @@ export interface PodSpec {
 export interface PodStatus extends PodSpec {
   attached: boolean;
   held: boolean;
+  /** no connection is opened, either way */
+  quiet: boolean;
   /** flow ends that have a rule */
   flows: number;
 }
@@ -116,8 +118,13 @@ export interface Datapath {
   setState(pod: string, rules: readonly FlowRule[], state: FlowState): Promise<void>;
   /** Outbound halves go first. Returns how many rules were removed. */
   remove(pod: string, selector: RuleSelector): Promise<number>;
-  /** Keep everything back, both ways, but neighbour discovery. */
+  /** Keep everything back, both ways, but neighbour discovery. New connections are kept, as `quiescePod` does. */
   holdPod(pod: string, held: boolean): Promise<void>;
+  /**
+   * Keep what opens a connection that no rule knows, either way, until it is taken by `takeKept`; all else passes. It and
+   * `holdPod` are independent of each other; both outlive the agent.
+   */
+  quiescePod(pod: string, quiet: boolean): Promise<void>;
   flows(pod?: string): Promise<FlowStatus[]>;
   /** What holds have kept for this pod, each packet once; what the replay needs comes out whole. */
   takeKept(pod: string): Promise<KeptPacket[]>;

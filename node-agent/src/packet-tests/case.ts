@@ -29,6 +29,8 @@ export interface PacketCase {
   pod?: PodName;
   /** the pod is held as a whole */
   held?: boolean;
+  /** the pod is quiesced: nothing new is let in or out */
+  quiet?: boolean;
   rules?: readonly TestRule[];
   /** rules of another pod beside it */
   foreign?: { pod: PodName; rules: readonly TestRule[] };

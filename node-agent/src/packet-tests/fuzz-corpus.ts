@@ -11,7 +11,7 @@ import {
   routingHeader,
 } from './builder.js';
 import { allCases } from './cases/index.js';
-import { podIds } from './harness.js';
+import { podIds, type PodMarks } from './harness.js';
 import { networkLayer } from './oracle-headers.js';
 import type { Direction } from './oracle.js';
 import {
@@ -64,11 +64,12 @@ function onWirePortsOfItsOwn(rule: TestRule, i: number): TestRule {
   };
 }
 
-export const fuzzPods = [
-  { pod: podIds.peer, rules: fuzzRules('peer'), held: false },
-  { pod: podIds.moved, rules: fuzzRules('moved'), held: false },
+export const fuzzPods: ReadonlyArray<PodMarks & { pod: number; rules: TestRule[] }> = [
+  { pod: podIds.peer, rules: fuzzRules('peer') },
+  { pod: podIds.moved, rules: fuzzRules('moved') },
   { pod: podIds.held, rules: fuzzRules('peer'), held: true },
-] as const;
+  { pod: podIds.quiet, rules: fuzzRules('peer'), quiet: true },
+];
 
 export function corpus(): Seedling[] {
   const seedlings: Seedling[] = [];

@@ -67,6 +67,7 @@ class Fuzzer {
     this.oracle = new Oracle(
       fuzzPods.flatMap(({ pod, rules }) => oracleRules(pod, rules)),
       fuzzPods.filter(({ held }) => held).map(({ pod }) => pod),
+      fuzzPods.filter(({ quiet }) => quiet).map(({ pod }) => pod),
     );
     const dropped = Object.fromEntries(dropReasons.map((name) => [name, 0])) as Record<DropReason, number>;
     const zero = { packets: 0, packetsPerSecond: 0, untouched: 0, translated: 0, refused: 0, kept: 0 };
@@ -75,9 +76,9 @@ class Fuzzer {
 
   run(): FuzzReport {
     this.harness.clear();
-    for (const { pod, rules, held } of fuzzPods) {
+    for (const { pod, rules, ...marks } of fuzzPods) {
       this.harness.install(pod, rules);
-      this.harness.holdPod(pod, held);
+      this.harness.markPod(pod, marks);
     }
     const variants = this.harness
       .variants()

@@ -40,8 +40,13 @@ export interface Support {
 }
 
 /** Ids of pods that have program instances. */
-export const podIds = { peer: 1, moved: 2, other: 3, held: 4 } as const;
+export const podIds = { peer: 1, moved: 2, other: 3, held: 4, quiet: 5 } as const;
 export type PodName = keyof typeof podIds;
+
+export interface PodMarks {
+  held?: boolean;
+  quiet?: boolean;
+}
 
 export type DropCounts = Record<DropReason, { packets: number; bytes: number }>;
 
@@ -189,11 +194,12 @@ export class Harness {
     this.pairs.remove(bytes);
   }
 
-  holdPod(pod: number, held: boolean): void {
+  /** What is to hold for a pod as a whole; of what is not named, nothing. */
+  markPod(pod: number, { held = false, quiet = false }: PodMarks): void {
     const value = Buffer.alloc(salPod.size);
     const text = { interface: 'eth0', netns: '', name: `test/${pod}` };
     salPod.write(value, 0, {
-      flags: held ? salPodFlag.USED | salPodFlag.HELD : 0,
+      flags: salPodFlag.USED | (held ? salPodFlag.HELD : 0) | (quiet ? salPodFlag.QUIET : 0),
       ifindex: 0,
       netnsInode: 0n,
       ...text,
@@ -206,7 +212,7 @@ export class Harness {
     const slots = this.table.published();
     if (slots.length > 0) this.remove(slots);
     this.forgetFragments();
-    for (const id of Object.values(podIds)) this.holdPod(id, false);
+    for (const id of Object.values(podIds)) this.markPod(id, {});
     this.drain();
     for (const id of Object.values(podIds)) this.kept.clear(id);
     this.kept.overflow = { packets: 0n, bytes: 0n };

@@ -101,7 +101,7 @@ export async function runLongCases(harness: Harness, variant: Variant): Promise<
 
 async function runLong(harness: Harness, netns: string, one: LongCase): Promise<string[]> {
   harness.clear();
-  if (one.held) harness.holdPod(podIds.peer, true);
+  if (one.held) harness.markPod(podIds.peer, one);
   else harness.install(podIds.peer, [one.rule]);
   const before = harness.drops();
   const { refused } = await native().inject(netns, [one.packet]);

@@ -45,13 +45,20 @@ const dropped = (...reasons: number[]): Expectation => ({ untouched: false, zero
 export class Oracle {
   private readonly rules = new Map<string, Compiled>();
   private readonly pairs = new Set<string>();
-  private readonly heldPods = new Set<number>();
+  private readonly heldPods: ReadonlySet<number>;
+  /** scopes (pod and direction) that let nothing new pass */
+  private readonly quiet = new Set<string>();
   /** what was decided for the first fragment of a datagram */
   private readonly datagrams = new Map<string, Compiled | 'pass' | 'held'>();
 
-  constructor(rules: readonly OracleRule[], heldPods: readonly number[] = []) {
+  constructor(
+    rules: readonly OracleRule[],
+    heldPods: readonly number[] = [],
+    quietPods: readonly number[] = [],
+  ) {
     for (const rule of rules) this.add(rule);
-    for (const pod of heldPods) this.heldPods.add(pod);
+    this.heldPods = new Set(heldPods);
+    for (const pod of quietPods) this.quiet.add(`${pod}egress`).add(`${pod}ingress`);
   }
 
   forgetFragments(): void {
@@ -96,7 +103,8 @@ export class Oracle {
     if (headers.protocol !== 6 && headers.protocol !== 17)
       return held ? dropped(salReason.HELD_POD) : untouched;
     if (headers.l4 + 4 > frame.length) return this.unreadablePorts(pair, [salReason.TRUNCATED], held);
-    return this.flow(pair, frame, headers, held);
+    if (held || !this.quiet.has(scope)) return this.flow(pair, frame, headers, held);
+    return this.quietFlow(pair, frame, headers);
   }
 
   private unreadablePorts(pair: string, reasons: number[], held: boolean): Expectation {
@@ -120,6 +128,16 @@ export class Oracle {
     const checksumAt = headers.l4 + (headers.protocol === 6 ? 16 : 6);
     if (checksumAt + 2 > frame.length) return dropped(salReason.REWRITE_FAILED);
     return translated(frame, headers, found, checksumAt);
+  }
+
+  /** Of a pod that is quiesced: what opens a connection that no rule knows is held. */
+  private quietFlow(pair: string, frame: Buffer, headers: Headers): Expectation {
+    const isNew = this.find(pair, frame, headers) === undefined && isSyn(frame, headers);
+    const expectation = this.flow(pair, frame, headers, false);
+    const length = tcpHeaderLength(frame, headers);
+    return isNew && length !== undefined && headers.l4 + length <= headers.end
+      ? dropped(salReason.HELD_NEW)
+      : expectation;
   }
 
   private remember(pair: string, headers: Headers, found: Compiled | undefined): void {

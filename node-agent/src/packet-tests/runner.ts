@@ -37,7 +37,7 @@ export function runCase(harness: Harness, variant: Variant, one: PacketCase): st
   const oracle = oracleFor(one, pod);
   if (one.foreign !== undefined) harness.install(podIds[one.foreign.pod], one.foreign.rules);
   const slots = harness.install(pod, one.rules ?? []);
-  if (one.held) harness.holdPod(pod, true);
+  harness.markPod(pod, one);
   const failures = one.steps.flatMap((step, i) => {
     const found = runStep({ harness, variant, one, pod, oracle }, step);
     return found.map((failure) => (one.steps.length > 1 ? `step ${i + 1}: ${failure}` : failure));
@@ -49,7 +49,11 @@ export function runCase(harness: Harness, variant: Variant, one: PacketCase): st
 
 function oracleFor(one: PacketCase, pod: number): Oracle {
   const foreign = one.foreign === undefined ? [] : oracleRules(podIds[one.foreign.pod], one.foreign.rules);
-  return new Oracle([...oracleRules(pod, one.rules ?? []), ...foreign], one.held ? [pod] : []);
+  return new Oracle(
+    [...oracleRules(pod, one.rules ?? []), ...foreign],
+    one.held ? [pod] : [],
+    one.quiet ? [pod] : [],
+  );
 }
 
 interface Bench {

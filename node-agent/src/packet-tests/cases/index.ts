@@ -6,6 +6,7 @@ import { fragments } from './fragments.js';
 import { headers } from './headers.js';
 import { holds } from './holds.js';
 import { heldPods } from './held-pods.js';
+import { quietPods } from './quiet-pods.js';
 import { quotes } from './quotes.js';
 import { translation } from './translation.js';
 
@@ -18,4 +19,5 @@ export const allCases: readonly PacketCase[] = [
   ...quotes,
   ...holds,
   ...heldPods,
+  ...quietPods,
 ];
