@@ -1,0 +1,239 @@
+import { describe, expect, it } from '@jest/globals';
+import { ServalError } from '@serval/api';
+import { Random } from '../packet-tests/prng.js';
+import type { Message, PreparePeer } from '../protocol/messages.js';
+import { decodeMessage, decodeReply, encodeMessage, encodeReply, maxReason } from './codec.js';
+import { maxFlows } from './flows.js';
+import { messageKinds, randomMessage, randomReply } from './messages.fixture.js';
+
+/** The error's field, or a plain failure where it is none of ours. */
+function refusedField(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof ServalError && error.code === 'ERR_BAD_INPUT') return error.details['field'];
+    throw error;
+  }
+  throw new Error('it was taken');
+}
+
+type Json = Record<string, unknown>;
+
+/** A message of this kind as JSON, changed. */
+function changed(kind: Message['kind'], change: (json: Json) => void): Buffer {
+  const json = JSON.parse(encodeMessage(randomMessage(new Random(7), kind)).toString()) as Json;
+  change(json);
+  return Buffer.from(JSON.stringify(json));
+}
+
+const flows = {
+  count: 2,
+  protocol: 0,
+  addresses: ['10.0.0.1', '10.0.0.2', '2001:db8::1'],
+  now: 0,
+  nowPort: 6379,
+  next: 1,
+  nextPort: 6379,
+  peer: [0, 1],
+  peerPort: [1, 65_535],
+};
+
+function withFlows(change: Json): Buffer {
+  return changed('ended', (json) => (json['flows'] = { ...flows, ...change }));
+}
+
+describe('the codec', () => {
+  it.each(messageKinds)('brings %s and its replies back as they were', (kind) => {
+    const random = new Random(1);
+    for (let round = 0; round < 200; round++) {
+      const message = randomMessage(random, kind);
+      expect(decodeMessage(encodeMessage(message))).toEqual(message);
+      const reply = randomReply(random, kind);
+      expect(decodeReply(kind, encodeReply(kind, reply))).toEqual(reply);
+    }
+  });
+
+  it('writes what many flows share once', () => {
+    const many = preparePeer(10_000);
+    const bytes = encodeMessage(many);
+    expect(bytes.length).toBeLessThan(10_000 * 12);
+    expect(decodeMessage(bytes)).toEqual(many);
+  });
+
+  it('takes flows that are right', () => {
+    expect(decodeMessage(withFlows({}))).toMatchObject({
+      flows: [{ protocol: 'tcp' }, { peer: { port: 65_535 } }],
+    });
+  });
+
+  it.each<[string, Json, string]>([
+    ['a port of 0', { nowPort: 0 }, 'flows.nowPort'],
+    ['a port above 65535', { peerPort: [1, 65_536] }, 'flows.peerPort[1]'],
+    ['a port with a fraction', { nextPort: 1.5 }, 'flows.nextPort'],
+    ['a port as text', { nextPort: '80' }, 'flows.nextPort'],
+    ['an address outside its list', { now: 3 }, 'flows.now'],
+    ['a negative address', { peer: [0, -1] }, 'flows.peer[1]'],
+    ['mixed families', { peer: [0, 2] }, 'flows[1]'],
+    ['an address in another form', { addresses: ['10.0.0.1', '010.0.0.2'] }, 'flows.addresses[1]'],
+    ['too many addresses', { addresses: Array(7).fill('10.0.0.1') }, 'flows.addresses'],
+    ['a column that is too short', { peer: [0] }, 'flows.peer'],
+    ['an unknown protocol', { protocol: 2 }, 'flows.protocol'],
+    ['too many flows', { count: maxFlows + 1 }, 'flows.count'],
+    ['more flows than columns', { count: 3 }, 'flows.peer'],
+    ['a column that is missing', { peerPort: undefined }, 'flows.peerPort'],
+    ['an unknown column', { extra: 1 }, 'flows'],
+    ['a shared number of no flows', { count: 0 }, 'flows.addresses'],
+  ])('refuses flows with %s', (_, change, field) => {
+    expect(refusedField(() => decodeMessage(withFlows(change)))).toBe(field);
+  });
+
+  const long = 'a'.repeat(254);
+  it.each<[string, Buffer, string]>([
+    ['what is no JSON', Buffer.from('{'), ''],
+    ['bytes that are no UTF-8', Buffer.from('{"kind":"abort","migration":"\xff"}', 'latin1'), ''],
+    ['a list', Buffer.from('[]'), ''],
+    ['nothing', Buffer.alloc(0), ''],
+    ['deep nesting', Buffer.from('['.repeat(1_000_000)), ''],
+    ['an unknown kind', changed('abort', (json) => (json['kind'] = 'toString')), 'kind'],
+    ['a kind that is no text', changed('abort', (json) => (json['kind'] = ['abort'])), 'kind'],
+    ['an unknown field', changed('abort', (json) => (json['extra'] = 1)), ''],
+    ['__proto__', Buffer.from('{"kind":"abort","migration":"0123456789abcdef","__proto__":{}}'), ''],
+    ['a missing field', changed('unhold', (json) => delete json['nonce']), 'nonce'],
+    ['a short migration id', changed('abort', (json) => (json['migration'] = '12')), 'migration'],
+    [
+      'a migration id in capitals',
+      changed('abort', (json) => (json['migration'] = '0123456789ABCDEF')),
+      'migration',
+    ],
+    ['a nonce of the wrong length', changed('unhold', (json) => (json['nonce'] = 'a'.repeat(31))), 'nonce'],
+    ['an epoch below zero', changed('rsyn', (json) => (json['epoch'] = -1)), 'epoch'],
+    ['an epoch that is too large', changed('rsyn', (json) => (json['epoch'] = 2 ** 53)), 'epoch'],
+    [
+      'an epoch without end',
+      Buffer.from(
+        changed('rsyn', (json) => (json['epoch'] = 7777))
+          .toString()
+          .replace('7777', '1e999'),
+      ),
+      'epoch',
+    ],
+    ['a sequence of 0', changed('unhold', (json) => (json['sequence'] = 0)), 'sequence'],
+    ['a long node name', changed('preparePeer', (json) => (json['target'] = long)), 'target'],
+    ['a node name with a slash', changed('preparePeer', (json) => (json['target'] = 'a/b')), 'target'],
+    [
+      'a workload without namespace',
+      changed('preparePeer', (json) => (json['workload'] = { name: 'x', uid: 'u' })),
+      'workload.name',
+    ],
+    [
+      'a long workload name',
+      changed('preparePeer', (json) => (json['workload'] = { name: `a/${long}`, uid: 'u' })),
+      'workload.name',
+    ],
+    [
+      'a long namespace',
+      changed('preparePeer', (json) => (json['workload'] = { name: `${'a'.repeat(64)}/a`, uid: 'u' })),
+      'workload.name',
+    ],
+    ['no addresses', changed('prepareTarget', (json) => (json['addresses'] = [])), 'addresses'],
+    [
+      'too many addresses',
+      changed('prepareTarget', (json) => (json['addresses'] = 'x'.repeat(65).split('x'))),
+      'addresses',
+    ],
+    ['a mover that is a path', changed('prepareTarget', (json) => (json['mover'] = '../x')), 'mover'],
+    ['an image that is a list', changed('prepareTarget', (json) => (json['image'] = [])), 'image'],
+    ['an image nested too deeply', changed('prepareTarget', (json) => (json['image'] = nested(20))), 'image'],
+    [
+      'an image with too much',
+      changed('prepareTarget', (json) => (json['image'] = { a: Array(10_001).fill(0) })),
+      'image',
+    ],
+    [
+      'an image with long texts',
+      changed('prepareTarget', (json) => (json['image'] = { a: 'x'.repeat(2 ** 20) })),
+      'image',
+    ],
+    [
+      'an image with __proto__',
+      changed('prepareTarget', (json) => (json['image'] = JSON.parse('{"a":{"__proto__":1}}') as Json)),
+      'image',
+    ],
+    [
+      'a packet that is no base64',
+      changed(
+        'strays',
+        (json) => (json['strays'] = { flows: { ...flows, count: 1, peer: 0, peerPort: 1 }, packets: ['!'] }),
+      ),
+      'strays.packets[0]',
+    ],
+    [
+      'fewer packets than flows',
+      changed('strays', (json) => (json['strays'] = { flows, packets: ['AAAA'] })),
+      'strays',
+    ],
+    [
+      'a node in missing that is none',
+      changed('switched', (json) => (json['missing'] = ['a', ''])),
+      'missing[1]',
+    ],
+  ])('refuses %s', (_, bytes, field) => {
+    expect(refusedField(() => decodeMessage(bytes))).toBe(field);
+  });
+
+  it('says in words what is wrong', () => {
+    expect(() => decodeMessage(withFlows({ nowPort: 0 }))).toThrow(
+      'field "flows.nowPort": it is neither a list nor a whole number from 1 to 65535. Run agents of versions that',
+    );
+  });
+
+  it.each<[Message['kind'], string, string]>([
+    ['abort', '{"ok":1}', 'ok'],
+    ['abort', '{"ok":true,"more":1}', ''],
+    ['abort', '{"ok":false,"refusal":"because","reason":""}', 'refusal'],
+    ['abort', `{"ok":false,"refusal":"busy","reason":"${'x'.repeat(maxReason + 1)}"}`, 'reason'],
+    ['hold', '{"ok":true}', 'unknown'],
+    ['hold', `{"ok":true,"unknown":[${maxFlows}]}`, 'unknown[0]'],
+    ['outcome', '{"ok":true,"word":"maybe"}', 'word'],
+    ['prepareTarget', '{"ok":true,"addresses":{"ipv4":"::1"}}', 'addresses.ipv4'],
+  ])('refuses a reply to %s that is %s', (kind, json, field) => {
+    expect(refusedField(() => decodeReply(kind, Buffer.from(json)))).toBe(field);
+  });
+
+  it('cuts a reason that is too long', () => {
+    const reply = { ok: false, refusal: 'failed', reason: 'x'.repeat(10_000) } as const;
+    expect(decodeReply('abort', encodeReply('abort', reply))).toEqual({
+      ...reply,
+      reason: 'x'.repeat(maxReason),
+    });
+  });
+
+  it('takes 100,000 flows in time', () => {
+    const message = preparePeer(100_000);
+    const times = Array.from({ length: 5 }, () => {
+      const before = process.cpuUsage();
+      decodeMessage(encodeMessage(message));
+      return process.cpuUsage(before).user / 1000;
+    });
+    // Measured: 75 ms cold, 40 ms warm. A list of flows as plain objects takes 400 ms.
+    expect(Math.min(...times)).toBeLessThan(150);
+  });
+});
+
+function nested(depth: number): Json {
+  return depth === 0 ? {} : { a: nested(depth - 1) };
+}
+
+function preparePeer(count: number): PreparePeer {
+  const message = randomMessage(new Random(3), 'preparePeer') as PreparePeer;
+  const end = (address: string, port: number) => ({ address, port });
+  return {
+    ...message,
+    flows: Array.from({ length: count }, (_, index) => ({
+      protocol: 'tcp' as const,
+      now: end('10.0.0.1', 6379),
+      next: end('10.9.0.1', 6379),
+      peer: end(`10.1.0.${index % 200}`, 1024 + (index % 60_000)),
+    })),
+  };
+}
