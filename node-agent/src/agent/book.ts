@@ -1,0 +1,192 @@
+/**
+ * The migrations that begin on this node, as ServalMigrations: what people see of them while they run and afterwards.
+ * The protocol's own state is elsewhere; what is lost from here costs nobody a connection.
+ */
+import {
+  migrationResult,
+  type Condition,
+  type ServalMigration,
+  type ServalMigrationStatus,
+} from '@serval/api';
+import type { ResourceStore, StatusPatch } from '@serval/kube-runtime';
+import type { Note } from '../protocol/effects.js';
+import type { MigrationId, SwitchReport } from '../protocol/messages.js';
+import { timing, type Span } from './timeline.js';
+
+/** A change of phase is seen at once by those who watch; the file follows when the processor has nothing better to do. */
+const writeDelayMs = 200;
+
+interface Entry {
+  name: string;
+  beganMs: number;
+  spans: Span[];
+  report?: SwitchReport;
+  status: ServalMigrationStatus;
+  writing?: NodeJS.Timeout;
+}
+
+type Watcher = (migration: ServalMigration | undefined) => void;
+
+export class MigrationBook {
+  private readonly entries = new Map<MigrationId, Entry>();
+  private readonly watchers = new Map<string, Set<Watcher>>();
+
+  constructor(
+    private readonly store: ResourceStore,
+    private readonly onError: (what: string, error: unknown, migration: MigrationId) => void,
+  ) {}
+
+  /** `flows`: how many are known by now. */
+  begin(object: ServalMigration, migration: MigrationId): void {
+    const status: ServalMigrationStatus = {
+      phase: 'starting',
+      migration,
+      startedAt: now(),
+      timeline: [],
+      flows: 0,
+      lost: {},
+      conditions: [condition('Unknown', 'Running', 'the migration is under way')],
+    };
+    const entry: Entry = { name: object.metadata.name, beganMs: performance.now(), spans: [], status };
+    this.entries.set(migration, entry);
+    this.changed(migration, entry);
+  }
+
+  /** Refused before it began. */
+  async refuse(object: ServalMigration, migration: MigrationId, reason: string): Promise<void> {
+    this.begin(object, migration);
+    await this.end(migration, 'failed', reason);
+  }
+
+  /** Whether this object has been begun by this process. */
+  knows(name: string): boolean {
+    return [...this.entries.values()].some((entry) => entry.name === name);
+  }
+
+  idOf(name: string): MigrationId | undefined {
+    return this.get(name)?.status?.migration;
+  }
+
+  /** By name or by migration id; with what is newer here than in the file. */
+  get(nameOrId: string): ServalMigration | undefined {
+    return this.all().find(
+      ({ metadata, status }) => metadata.name === nameOrId || status?.migration === nameOrId,
+    );
+  }
+
+  all(): ServalMigration[] {
+    const newer = new Map([...this.entries.values()].map((entry) => [entry.name, entry.status]));
+    return this.store.list('ServalMigration').map((object) => {
+      const status = newer.get(object.metadata.name) ?? object.status;
+      return status === undefined ? object : { ...object, status };
+    });
+  }
+
+  watch(name: string, watcher: Watcher): () => void {
+    const watchers = this.watchers.get(name) ?? new Set();
+    this.watchers.set(name, watchers.add(watcher));
+    return () => watchers.delete(watcher);
+  }
+
+  deleted(name: string): void {
+    for (const watcher of this.watchers.get(name) ?? []) watcher(undefined);
+    this.watchers.delete(name);
+  }
+
+  noted(migration: MigrationId, note: Note): void {
+    const entry = this.entries.get(migration);
+    if (entry === undefined) return;
+    const { status } = entry;
+    if (note.what === 'phase') entry.status = { ...status, phase: note.phase };
+    else if (note.what === 'lost')
+      entry.status = {
+        ...status,
+        lost: { ...status.lost, [note.reason]: (status.lost[note.reason] ?? 0) + note.flows },
+      };
+    else if (note.what === 'givenUp') entry.status = { ...status, reason: note.reason };
+    else return;
+    this.changed(migration, entry);
+  }
+
+  span(migration: MigrationId, span: Span): void {
+    this.entries.get(migration)?.spans.push(span);
+  }
+
+  planned(migration: MigrationId, flows: number): void {
+    const entry = this.entries.get(migration);
+    if (entry !== undefined) entry.status = { ...entry.status, flows };
+  }
+
+  /** What the target told at the switch. */
+  reported(migration: MigrationId, report: SwitchReport): void {
+    const entry = this.entries.get(migration);
+    if (entry === undefined) return;
+    entry.report = report;
+    const { switchMs, replayed } = report;
+    entry.status = { ...entry.status, switchMs, replayed };
+    this.changed(migration, entry);
+  }
+
+  async end(migration: MigrationId, result: 'succeeded' | 'failed', reason?: string): Promise<void> {
+    const entry = this.entries.get(migration);
+    if (entry === undefined || entry.status.finishedAt !== undefined) return;
+    const why = reason ?? entry.status.reason;
+    entry.status = {
+      ...entry.status,
+      ...timing(entry.spans, entry.beganMs, entry.report),
+      phase: result === 'succeeded' ? 'done' : 'rolled back',
+      finishedAt: now(),
+      conditions: [
+        result === 'succeeded'
+          ? condition('True', 'Moved', 'the workload runs at the target with its connections')
+          : condition(
+              'False',
+              'RolledBack',
+              why ?? 'the migration was given up; the workload runs at the source',
+            ),
+      ],
+      ...(result === 'failed' && why !== undefined ? { reason: why } : {}),
+    };
+    this.changed(migration, entry);
+    await this.write(migration, entry);
+  }
+
+  /** An earlier process began it, and this one has ended it. */
+  async endUnknown(migration: MigrationId, result: 'succeeded' | 'failed', reason?: string): Promise<void> {
+    const object = this.get(migration);
+    if (object?.status === undefined || migrationResult(object) !== undefined) return;
+    this.entries.set(migration, {
+      name: object.metadata.name,
+      beganMs: performance.now(),
+      spans: [],
+      status: object.status,
+    });
+    await this.end(migration, result, reason);
+  }
+
+  private changed(migration: MigrationId, entry: Entry): void {
+    const object = this.get(entry.name);
+    for (const watcher of this.watchers.get(entry.name) ?? []) watcher(object);
+    entry.writing ??= setTimeout(() => void this.write(migration, entry), writeDelayMs).unref();
+  }
+
+  private async write(migration: MigrationId, entry: Entry): Promise<void> {
+    clearTimeout(entry.writing);
+    delete entry.writing;
+    try {
+      const patch = entry.status as StatusPatch<'ServalMigration'>;
+      await this.store.patchStatus('ServalMigration', entry.name, patch);
+      if (entry.status.finishedAt !== undefined) this.entries.delete(migration);
+    } catch (error) {
+      this.onError('write the status of the migration', error, migration);
+    }
+  }
+}
+
+function condition(status: Condition['status'], reason: string, message: string): Condition {
+  return { type: 'Succeeded', status, reason, message, lastTransitionTime: now() };
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

@@ -1,0 +1,285 @@
+/** What the protocol asks of a node that has the other ends of a moving workload's flows. */
+import type { Datapath, FlowRule, FlowStatus, KeptPacket } from '../datapath/types.js';
+import { nativeTranslations } from '../host/translations.js';
+import { PeerRoutes } from '../host/peer-routes.js';
+import type { PeerWork } from '../protocol/effects.js';
+import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
+import type { KeptShelf } from './kept-shelf.js';
+import { planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
+import type { PodRegistry } from './pods.js';
+
+export interface PeerDeps {
+  datapath: Datapath;
+  pods: PodRegistry;
+  kept: KeptShelf;
+  nextFlowId: () => bigint;
+}
+
+type Request<Name extends keyof PeerWork> = PeerWork[Name]['request'];
+type Result<Name extends keyof PeerWork> = Promise<PeerWork[Name]['result']>;
+
+/** Rules of one migration, by pod and by the wire to come. */
+type MigrationRules = Map<string, Map<string, PeerRule>>;
+
+export class PeerWorks {
+  private readonly migrations = new Map<string, MigrationRules>();
+  /** migrations of which the flows are held now, and those of which they were switched */
+  private readonly held = new Set<string>();
+  private readonly flipped = new Set<string>();
+  private readonly routes = new PeerRoutes();
+
+  constructor(private readonly deps: PeerDeps) {}
+
+  async install(migration: string, { flows }: Request<'install'>): Result<'install'> {
+    const { unknown } = await this.add(await this.rulesOf(migration), migration, flows);
+    return { unknown };
+  }
+
+  /** The first hold is of all flows, later ones of those that came: who is held already has kept something. */
+  async hold(migration: string, { flows }: Request<'hold'>): Result<'hold'> {
+    const pods = await this.rulesOf(migration);
+    await this.remove(pods, migration, flows.remove);
+    const { unknown, added } = await this.add(pods, migration, flows.add);
+    const rules = this.held.has(migration) ? added : pods;
+    this.held.add(migration);
+    await eachPod(rules, async (pod, ofPod) => {
+      await this.setHeld(pod, [...ofPod.values()], true);
+      const agentPod = this.deps.pods.get(pod);
+      if (agentPod !== undefined && !agentPod.hostNetwork)
+        await this.routes.leadByGateway(agentPod.netns, oldAddresses(ofPod.values()));
+    });
+    return { unknown };
+  }
+
+  async unhold(migration: string): Result<'unhold'> {
+    const pods = await this.rulesOf(migration);
+    this.held.delete(migration);
+    if (this.flipped.has(migration)) return {};
+    await eachPod(pods, async (pod, rules) => {
+      await this.setHeld(pod, [...rules.values()], false);
+      await this.deps.kept.replay(pod, flowIds(rules.values()));
+    });
+    return {};
+  }
+
+  /** Everything at once: flows that have never moved need one store each, the others another outbound half. */
+  async flip(migration: string, { strays }: Request<'flip'>): Result<'flip'> {
+    const pods = await this.rulesOf(migration);
+    const news = strays.filter(({ flow }) => !this.knows(pods, flow));
+    await this.add(
+      pods,
+      migration,
+      news.map(({ flow }) => flow),
+    );
+    let replayed = 0;
+    this.flipped.add(migration);
+    await eachPod(pods, async (pod, rules) => {
+      const all = [...rules.values()];
+      const moved = all.filter(({ previous }) => previous !== undefined);
+      const first = all.filter(({ previous }) => previous === undefined).map(({ rule }) => rule);
+      await this.deps.datapath.setState(pod, first, 'active');
+      await this.deps.datapath.apply(
+        pod,
+        moved.map(({ rule }) => ({ ...rule, state: 'active' })),
+      );
+      replayed += await this.deps.kept.replay(pod, flowIds(all));
+    });
+    return { replayed: replayed + (await this.sendStrays(pods, news)) };
+  }
+
+  async drop(migration: string): Result<'drop'> {
+    await eachPod(await this.rulesOf(migration), async (pod, rules) => {
+      const moved = [...rules.values()].flatMap(({ previous }) => previous ?? []);
+      await this.deps.datapath.setState(pod, moved, 'active');
+      await this.deps.datapath.remove(pod, { migration: BigInt(`0x${migration}`) });
+      await this.deps.kept.replay(pod, flowIds(rules.values()));
+    });
+    this.end(migration);
+    return {};
+  }
+
+  /** Packets that were under way from earlier places have arrived by now. */
+  async dropEarlier(migration: string): Result<'dropEarlier'> {
+    const own = BigInt(`0x${migration}`);
+    await eachPod(await this.rulesOf(migration), async (pod, rules) => {
+      const mine = flowIds(rules.values());
+      const earlier = new Map<bigint, bigint[]>();
+      for (const { flowId, migration: owner } of await this.deps.datapath.flows(pod)) {
+        if (owner === own || !mine.has(flowId)) continue;
+        earlier.set(owner, [...(earlier.get(owner) ?? []), flowId]);
+      }
+      for (const [owner, ids] of earlier)
+        await this.deps.datapath.remove(pod, { migration: owner, flowIds: ids });
+    });
+    this.end(migration);
+    return {};
+  }
+
+  async forget(migration: string, { flows }: Request<'forget'>): Result<'forget'> {
+    const ended = new Set(flows.map(flowKey));
+    const own = BigInt(`0x${migration}`);
+    for (const pod of this.deps.pods.all()) {
+      const ids = (await this.deps.datapath.flows(pod.name))
+        .filter((rule) => rule.migration === own && ended.has(flowKey(seenByWorkload(rule))))
+        .map(({ flowId }) => flowId);
+      if (ids.length > 0) await this.deps.datapath.remove(pod.name, { flowIds: ids });
+    }
+    return {};
+  }
+
+  private end(migration: string): void {
+    this.migrations.delete(migration);
+    this.held.delete(migration);
+    this.flipped.delete(migration);
+  }
+
+  private async add(
+    pods: MigrationRules,
+    migration: string,
+    flows: readonly PeerFlow[],
+  ): Promise<{ unknown: number[]; added: MigrationRules }> {
+    const added: MigrationRules = new Map();
+    if (flows.length === 0) return { unknown: [], added };
+    const calledBy = await nativeTranslations();
+    const atPods = await this.peerPods(flows);
+    const plan = planPeer({
+      migration: BigInt(`0x${migration}`),
+      flows,
+      podAt: (address) => atPods.get(address),
+      calledBy,
+      nextFlowId: this.deps.nextFlowId,
+    });
+    for (const [pod, rules] of plan.rules) {
+      await this.deps.datapath.apply(
+        pod,
+        rules.map(({ rule }) => rule),
+      );
+      const ofPod = new Map(rules.map((rule) => [ruleKey(rule.rule), rule]));
+      added.set(pod, ofPod);
+      pods.set(pod, new Map([...(pods.get(pod) ?? []), ...ofPod]));
+      const agentPod = this.deps.pods.get(pod);
+      if (agentPod !== undefined && !agentPod.hostNetwork)
+        await this.routes.learn(agentPod.netns, oldAddresses(rules));
+    }
+    return { unknown: plan.unknown, added };
+  }
+
+  private async peerPods(flows: readonly PeerFlow[]): Promise<Map<string, PeerPod>> {
+    const pods = new Map<string, PeerPod>();
+    const byName = new Map<string, PeerPod>();
+    for (const address of new Set(flows.map(({ peer }) => peer.address))) {
+      const pod = this.deps.pods.at(address);
+      if (pod === undefined) continue;
+      const known = byName.get(pod.name) ?? {
+        name: pod.name,
+        hostNetwork: pod.hostNetwork,
+        rules: await this.deps.datapath.flows(pod.name),
+      };
+      byName.set(pod.name, known);
+      pods.set(address, known);
+    }
+    return pods;
+  }
+
+  private async remove(pods: MigrationRules, migration: string, flows: readonly PeerFlow[]): Promise<void> {
+    if (flows.length === 0) return;
+    const gone = new Set(flows.map(keyAt));
+    await eachPod(pods, async (pod, rules) => {
+      const mine = [...rules].filter(([key]) => gone.has(key));
+      if (mine.length === 0) return;
+      if (this.held.has(migration))
+        await this.setHeld(
+          pod,
+          mine.map(([, rule]) => rule),
+          false,
+        );
+      await this.deps.datapath.remove(pod, {
+        migration: BigInt(`0x${migration}`),
+        flowIds: mine.map(([, { rule }]) => rule.flowId),
+      });
+      for (const [key] of mine) rules.delete(key);
+    });
+  }
+
+  /** A flow that has moved before is held by the rule that its packets follow now. */
+  private async setHeld(pod: string, rules: readonly PeerRule[], held: boolean): Promise<void> {
+    const moved = rules.flatMap(({ previous }) => previous ?? []);
+    const first = rules.filter(({ previous }) => previous === undefined).map(({ rule }) => rule);
+    await this.deps.datapath.setState(pod, first, held ? 'held' : 'pending');
+    await this.deps.datapath.setState(pod, moved, held ? 'held' : 'active');
+  }
+
+  private knows(pods: MigrationRules, flow: PeerFlow): boolean {
+    const pod = this.deps.pods.at(flow.peer.address);
+    return pod !== undefined && (pods.get(pod.name)?.has(keyAt(flow)) ?? false);
+  }
+
+  /** Opening segments of connections that nobody knew of: from their senders' pods, so that the programs translate them. */
+  private async sendStrays(pods: MigrationRules, strays: readonly Stray[]): Promise<number> {
+    let sent = 0;
+    for (const { flow, packet } of strays) {
+      const pod = this.deps.pods.at(flow.peer.address);
+      const rule = pod && pods.get(pod.name)?.get(keyAt(flow))?.rule;
+      if (pod === undefined || rule === undefined) continue;
+      const kept: KeptPacket = {
+        pod: pod.name,
+        flowId: rule.flowId,
+        protocol: flow.protocol,
+        direction: 'egress',
+        tuple: rule.identity,
+        kind: 'segment',
+        packet: Buffer.from(packet, 'base64'),
+      };
+      sent += (await this.deps.datapath.replay(pod.name, [kept])).sent;
+    }
+    return sent;
+  }
+
+  /** Read back from the data plane where this process has not installed them. */
+  private async rulesOf(migration: string): Promise<MigrationRules> {
+    let pods = this.migrations.get(migration);
+    if (pods !== undefined) return pods;
+    pods = new Map();
+    this.migrations.set(migration, pods);
+    for (const pod of this.deps.pods.all()) {
+      const found = recoverPeerRules(BigInt(`0x${migration}`), await this.deps.datapath.flows(pod.name));
+      if (found.some(({ rule }) => rule.state === 'active')) this.flipped.add(migration);
+      if (found.some(({ rule, previous }) => (previous ?? rule).state === 'held')) this.held.add(migration);
+      if (found.length > 0) pods.set(pod.name, new Map(found.map((rule) => [ruleKey(rule.rule), rule])));
+    }
+    return pods;
+  }
+}
+
+async function eachPod(
+  pods: MigrationRules,
+  work: (pod: string, rules: Map<string, PeerRule>) => Promise<void>,
+): Promise<void> {
+  await Promise.all([...pods].map(([pod, rules]) => work(pod, rules)));
+}
+
+/** By the wire to come, as the pod sees it: the same for a rule and for the flow that it was made for. */
+function ruleKey({ protocol, wire: { local, remote } }: FlowRule): string {
+  return `${protocol} ${local.address} ${local.port} ${remote.address} ${remote.port}`;
+}
+
+function keyAt({ protocol, next, peer }: PeerFlow): string {
+  return `${protocol} ${peer.address} ${peer.port} ${next.address} ${next.port}`;
+}
+
+function seenByWorkload({ protocol, wire }: FlowStatus): PeerFlow {
+  return { protocol, now: wire.remote, next: wire.remote, peer: wire.local };
+}
+
+function flowIds(rules: Iterable<PeerRule>): Set<bigint> {
+  const ids = new Set<bigint>();
+  for (const { rule } of rules) ids.add(rule.flowId);
+  return ids;
+}
+
+/** What the pod's transport believes to be the far ends. */
+function oldAddresses(rules: Iterable<PeerRule>): string[] {
+  const addresses = new Set<string>();
+  for (const { rule } of rules) addresses.add(rule.identity.remote.address);
+  return [...addresses];
+}

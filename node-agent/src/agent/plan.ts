@@ -1,0 +1,200 @@
+/**
+ * Pure: from a workload's flows to what the target and the peers have to know, and at a peer from what it is told to rules.
+ * What a flow's two ends believe (identity) stays; where it is on the wire changes on the workload's side only.
+ */
+import type { Endpoint, FlowRule, FlowStatus, FlowTuple, Protocol } from '../datapath/types.js';
+import type { Plan } from '../protocol/effects.js';
+import type { PeerFlow, TargetAddresses, TargetFlow } from '../protocol/messages.js';
+
+/** One end of a flow, as the pod's transport knows it. */
+export interface OwnFlow {
+  protocol: Protocol;
+  tuple: FlowTuple;
+}
+
+export interface SourceInput {
+  /** the workload's flows, in identity */
+  flows: readonly OwnFlow[];
+  /** rules that the source pod has from earlier moves */
+  rules: readonly FlowStatus[];
+  addresses: TargetAddresses;
+  /** the node that has an address on the wire */
+  nodeOf: (address: string) => string | undefined;
+}
+
+export function planSource({ flows, rules, addresses, nodeOf }: SourceInput): Plan {
+  const plan: Plan = { target: [], peers: {}, foreign: [] };
+  const moved = outbound(rules, (rule) => rule.identity);
+  const ports = new WirePorts();
+  for (const { protocol, tuple } of flows) {
+    // Never moved: the flow is on the wire as itself.
+    const wire = moved.get(tupleName(protocol, tuple))?.wire ?? tuple;
+    const address = addressLike(wire.local.address, addresses);
+    const peer: PeerFlow = { protocol, now: wire.local, next: wire.local, peer: wire.remote };
+    const node = nodeOf(wire.remote.address);
+    if (address === undefined || node === undefined) {
+      plan.foreign.push(peer);
+      continue;
+    }
+    peer.next = { address, port: ports.take(protocol, address, wire) };
+    plan.target.push({ protocol, identity: tuple, wire: { local: peer.next, remote: wire.remote } });
+    (plan.peers[node] ??= []).push(peer);
+  }
+  return plan;
+}
+
+/** The new address of the family of an old one. */
+export function addressLike(old: string, addresses: TargetAddresses): string | undefined {
+  return old.includes(':') ? addresses.ipv6 : addresses.ipv4;
+}
+
+/**
+ * Two flows of a workload that moved may have the same port to the same peer (bound to different addresses): on the wire
+ * they would be one, so the second takes another port.
+ */
+class WirePorts {
+  private readonly taken = new Set<string>();
+
+  take(protocol: Protocol, address: string, { local, remote }: FlowTuple): number {
+    for (let port = local.port; ; port = port >= lastPort ? firstFreePort : port + 1) {
+      const name = tupleName(protocol, { local: { address, port }, remote });
+      if (this.taken.has(name)) continue;
+      this.taken.add(name);
+      return port;
+    }
+  }
+}
+
+const firstFreePort = 1024;
+const lastPort = 65535;
+
+/** At a peer: a rule to come, and the one that outbound packets follow until then. */
+export interface PeerRule {
+  rule: FlowRule;
+  /** of an earlier hop; absent where the flow has never moved */
+  previous?: FlowRule;
+}
+
+export interface PeerPod {
+  name: string;
+  /**
+   * Processes of the node itself: their packets pass us after the node's own translations, and may have to leave by
+   * another device than the one towards the old address.
+   */
+  hostNetwork: boolean;
+  rules: readonly FlowStatus[];
+}
+
+export interface PeerInput {
+  migration: bigint;
+  flows: readonly PeerFlow[];
+  /** the pod of this node that has an address */
+  podAt: (address: string) => PeerPod | undefined;
+  /** what the pod's transport calls the far end, where this node translates addresses on the way (kube-proxy) */
+  calledBy: (flow: PeerFlow) => Endpoint | undefined;
+  nextFlowId: () => bigint;
+}
+
+export interface PeerPlan {
+  /** by pod */
+  rules: Map<string, PeerRule[]>;
+  /** indices of flows whose peer address nobody has here */
+  unknown: number[];
+}
+
+export function planPeer({ migration, flows, podAt, calledBy, nextFlowId }: PeerInput): PeerPlan {
+  const plan: PeerPlan = { rules: new Map(), unknown: [] };
+  const known = new Map<PeerPod, Map<string, FlowStatus>>();
+  flows.forEach((flow, index) => {
+    const pod = podAt(flow.peer.address);
+    if (pod === undefined) {
+      plan.unknown.push(index);
+      return;
+    }
+    let atPod = known.get(pod);
+    if (atPod === undefined) known.set(pod, (atPod = outbound(pod.rules, (rule) => rule.wire)));
+    const wireNow = { local: flow.peer, remote: flow.now };
+    const there = atPod.get(tupleName(flow.protocol, wireNow));
+    const called = pod.hostNetwork ? undefined : calledBy(flow);
+    const identity = there?.identity ?? { local: flow.peer, remote: called ?? flow.now };
+    const rule: FlowRule = {
+      flowId: there?.flowId ?? nextFlowId(),
+      migration,
+      protocol: flow.protocol,
+      identity,
+      wire: { local: flow.peer, remote: flow.next },
+      state: 'pending',
+      ...(pod.hostNetwork ? { reroute: true } : {}),
+    };
+    const rules = plan.rules.get(pod.name) ?? [];
+    plan.rules.set(pod.name, rules);
+    rules.push(there === undefined ? { rule } : { rule, previous: ruleOf(there) });
+  });
+  return plan;
+}
+
+/** What the peers' rules of a migration are, read back from the data plane after a restart. */
+export function recoverPeerRules(migration: bigint, rules: readonly FlowStatus[]): PeerRule[] {
+  const followed = new Map(
+    rules
+      .filter((rule) => rule.migration !== migration && rule.state !== 'inbound')
+      .map((rule) => [rule.flowId, rule]),
+  );
+  return rules
+    .filter((rule) => rule.migration === migration)
+    .map((status) => {
+      const previous = followed.get(status.flowId);
+      const rule = ruleOf(status);
+      return previous === undefined ? { rule } : { rule, previous: ruleOf(previous) };
+    });
+}
+
+export function targetRule(flow: TargetFlow, migration: bigint, flowId: bigint, runs: boolean): FlowRule {
+  const { protocol, identity, wire } = flow;
+  return { flowId, migration, protocol, identity, wire, state: runs ? 'active' : 'held' };
+}
+
+/** A flow of the moved workload, as its peers know it. */
+export function peerFlowOf(rule: FlowRule | FlowStatus): PeerFlow {
+  return {
+    protocol: rule.protocol,
+    now: rule.wire.local,
+    next: rule.wire.local,
+    peer: rule.wire.remote,
+  };
+}
+
+/** Rules of flows that no socket has any more. */
+export function endedRules(rules: readonly FlowStatus[], alive: readonly OwnFlow[]): FlowStatus[] {
+  const names = new Set(alive.map(({ protocol, tuple }) => tupleName(protocol, tuple)));
+  return rules.filter(({ protocol, identity }) => !names.has(tupleName(protocol, identity)));
+}
+
+export function ruleOf(status: FlowStatus): FlowRule {
+  const { flowId, migration, protocol, identity, wire } = status;
+  return {
+    flowId,
+    migration,
+    protocol,
+    identity,
+    wire,
+    state: status.state === 'inbound' ? 'pending' : status.state,
+    ...(status.reroute ? { reroute: true } : {}),
+  };
+}
+
+/** Rules that outbound packets follow now, by a tuple of theirs. */
+function outbound(
+  rules: readonly FlowStatus[],
+  tupleOf: (rule: FlowStatus) => FlowTuple,
+): Map<string, FlowStatus> {
+  return new Map(
+    rules
+      .filter((rule) => rule.state !== 'inbound' && rule.state !== 'pending')
+      .map((rule) => [tupleName(rule.protocol, tupleOf(rule)), rule]),
+  );
+}
+
+export function tupleName(protocol: string, { local, remote }: FlowTuple): string {
+  return `${protocol} ${local.address} ${local.port} ${remote.address} ${remote.port}`;
+}

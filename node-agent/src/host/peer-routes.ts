@@ -1,0 +1,77 @@
+/**
+ * A peer on OLD's own segment asks for OLD's hardware address before its packets reach the SAL, and nobody answers when
+ * the workload has left. So its pod gets a route for OLD by its gateway: whoever has OLD later is reached that way too.
+ * Redirects are no longer believed there, since the gateway sees a shorter way and says so.
+ */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { ServalError } from '@serval/api';
+
+const run = promisify(execFile);
+
+interface Route {
+  gateway?: string;
+  dev?: string;
+}
+
+export class PeerRoutes {
+  /** by namespace and address: the gateway that has to be set, or undefined where nothing has to be done */
+  private readonly known = new Map<string, { gateway: string; dev: string } | undefined>();
+
+  /** Find out, ahead of the hold, which of these addresses are on the pod's own segment. */
+  async learn(netns: string, addresses: readonly string[]): Promise<void> {
+    for (const address of addresses) {
+      const key = `${netns} ${address}`;
+      if (!this.known.has(key)) this.known.set(key, await onSegment(netns, address));
+    }
+  }
+
+  async leadByGateway(netns: string, addresses: readonly string[]): Promise<void> {
+    await this.learn(netns, addresses);
+    for (const address of addresses) {
+      const key = `${netns} ${address}`;
+      const by = this.known.get(key);
+      if (by === undefined) continue;
+      const { gateway, dev } = by;
+      await inNetns(netns, ['sh', '-c', unbelieving(address, dev)]);
+      await inNetns(netns, ['ip', 'route', 'replace', address, 'via', gateway, 'dev', dev]);
+      this.known.set(key, undefined);
+    }
+  }
+}
+
+/** Where an address is reached without a gateway: the gateway of everything else. */
+async function onSegment(
+  netns: string,
+  address: string,
+): Promise<{ gateway: string; dev: string } | undefined> {
+  const [route] = await routes(netns, ['route', 'get', address]);
+  if (route?.gateway !== undefined || route?.dev === undefined || route.dev === 'lo') return undefined;
+  const family = address.includes(':') ? '-6' : '-4';
+  const [byDefault] = await routes(netns, [family, 'route', 'show', 'default', 'dev', route.dev]);
+  if (byDefault?.gateway === undefined) return undefined;
+  return { gateway: byDefault.gateway, dev: route.dev };
+}
+
+async function routes(netns: string, args: readonly string[]): Promise<Route[]> {
+  const text = await inNetns(netns, ['ip', '-json', ...args]).catch(() => '[]'); // unreachable: no route, no segment
+  return JSON.parse(text || '[]') as Route[];
+}
+
+function unbelieving(address: string, dev: string): string {
+  const family = address.includes(':') ? 'ipv6' : 'ipv4';
+  return `for d in all ${dev}; do echo 0 >/proc/sys/net/${family}/conf/$d/accept_redirects; done`;
+}
+
+async function inNetns(netns: string, command: readonly string[]): Promise<string> {
+  try {
+    return (await run('nsenter', [`--net=${netns}`, ...command])).stdout;
+  } catch (cause) {
+    throw new ServalError('ERR_KERNEL', {
+      subject: `network namespace ${netns}`,
+      reason: `\`${command.join(' ')}\` failed: ${(cause as { stderr?: string }).stderr?.trim() ?? 'unknown'}`,
+      remedy: 'Check that iproute2 is installed and that the namespace still exists',
+      cause,
+    });
+  }
+}
