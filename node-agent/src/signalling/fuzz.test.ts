@@ -138,8 +138,8 @@ function expectSame(again: unknown, value: unknown): void {
 describe('the parser', () => {
   // Most inputs end in an error, and its stack is a third of the work.
   const { stackTraceLimit } = Error;
-  beforeAll(() => (Error.stackTraceLimit = 0));
-  afterAll(() => (Error.stackTraceLimit = stackTraceLimit));
+  beforeAll(() => void (Error.stackTraceLimit = 0));
+  afterAll(() => void (Error.stackTraceLimit = stackTraceLimit));
 
   it('survives a million inputs', () => {
     const random = new Random(seed);

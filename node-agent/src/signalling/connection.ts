@@ -1,0 +1,224 @@
+/** One HTTP/2 session to another node, which has proved by its certificate that it is that node. */
+import { X509Certificate } from 'node:crypto';
+import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { ServalError, type ErrorCode } from '@serval/api';
+import type { Endpoint } from '../datapath/types.js';
+import type { NodeName } from '../protocol/messages.js';
+import { secureContext, type Identity } from './credentials.js';
+import { certificateFault, certificateFaults, certifiedNode, type CertificateFault } from './identity.js';
+import { Pings } from './pings.js';
+import { connectionWindow, http2, maxSessionMemory, settings } from './wire.js';
+
+export interface ConnectionTarget {
+  node: NodeName;
+  address: Endpoint;
+}
+
+export interface ConnectionLimits {
+  connectMs: number;
+  pingEveryMs: number;
+  /** who does not answer a ping in this time is gone */
+  pingWithinMs: number;
+}
+
+export class Connection {
+  /** settles when the session is over, for whatever reason */
+  readonly closed: Promise<void>;
+  private readonly pings: Pings;
+  private retired = false;
+  private fault: CertificateFault | undefined;
+  private error: Error | undefined;
+
+  private constructor(
+    readonly target: ConnectionTarget,
+    private readonly session: ClientHttp2Session,
+    private readonly validTo: number,
+    limits: ConnectionLimits,
+  ) {
+    this.pings = new Pings(session, limits);
+    this.closed = new Promise((resolve) => session.once('close', resolve));
+    void this.closed.then(() => this.pings.stop());
+    session.on('error', (error) => (this.error = error as Error));
+    session.on('goaway', (code: number, _last: number, data?: Buffer) => {
+      if (code !== http2.NGHTTP2_INADEQUATE_SECURITY) return;
+      const fault = data?.toString() ?? '';
+      this.fault = Object.hasOwn(certificateFaults, fault) ? (fault as CertificateFault) : 'unusable';
+    });
+    session.setLocalWindowSize(connectionWindow);
+  }
+
+  /** @throws ServalError ERR_UNREACHABLE, ERR_CERTIFICATE (theirs), ERR_WRONG_NODE */
+  static async open(
+    target: ConnectionTarget,
+    identity: Identity,
+    limits: ConnectionLimits,
+  ): Promise<Connection> {
+    const socket = connectTls(tlsOptions(target, identity));
+    const session = connectHttp2(authority(target), {
+      createConnection: () => socket,
+      settings,
+      maxSessionMemory,
+    });
+    await connected(target, { session, socket }, limits.connectMs);
+    return new Connection(target, session, validTo(socket), limits);
+  }
+
+  /** True where it takes requests, as far as is known. */
+  get usable(): boolean {
+    const { closed, destroyed } = this.session;
+    // A node whose certificate has expired meanwhile has to show another one.
+    return !closed && !destroyed && !this.retired && Date.now() <= this.validTo;
+  }
+
+  /** @throws ServalError ERR_UNREACHABLE, ERR_CERTIFICATE (ours) */
+  request(path: string, headers: Record<string, string | number>): ClientHttp2Stream {
+    try {
+      const stream = this.session.request({ ':method': 'POST', ':path': path, ...headers });
+      // What an error means, `failure` says, which its `close` leads to.
+      stream.on('error', () => undefined);
+      return stream;
+    } catch (cause) {
+      throw this.failure(cause);
+    }
+  }
+
+  /** Settles when the node has answered: it has taken us for who we are. @throws as `request` */
+  async proven(): Promise<void> {
+    const answered = new Promise<boolean>((resolve) => {
+      const sent = !this.session.destroyed && this.session.ping((error) => resolve(error === null));
+      if (!sent) resolve(false);
+    });
+    if (!(await answered)) throw await this.ended();
+  }
+
+  /** After a stream broke: why. Waits for a moment for the other node's own word. */
+  async ended(): Promise<ServalError> {
+    await Promise.race([this.closed, new Promise((resolve) => setTimeout(resolve, 20).unref())]);
+    return this.failure(this.error);
+  }
+
+  /** Asks whether the other end is there at all. */
+  doubt(): void {
+    this.pings.ping();
+  }
+
+  /** Takes no more requests; those under way end. */
+  retire(): void {
+    this.retired = true;
+    this.session.close();
+  }
+
+  destroy(): void {
+    this.retired = true;
+    this.session.destroy();
+  }
+
+  private failure(cause: unknown): ServalError {
+    if (this.fault === undefined) return unreachable(this.target, 'the connection broke', cause);
+    return certificateError('the certificate of this node', this.fault, {
+      reason: `${this.target.node} refused it: ${certificateFaults[this.fault]}`,
+      node: this.target.node,
+    });
+  }
+}
+
+function authority({ address: { address, port } }: ConnectionTarget): string {
+  return `https://${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
+
+function tlsOptions({ node, address }: ConnectionTarget, identity: Identity): ConnectionOptions {
+  return {
+    ...secureContext(identity),
+    host: address.address,
+    port: address.port,
+    ALPNProtocols: ['h2'],
+    // Names of hosts say nothing here: a node is who its certificate was issued to.
+    servername: '',
+    checkServerIdentity: (_host, certificate) => {
+      const found = certifiedNode(certificate.subjectaltname);
+      return found === node ? undefined : wrongNode({ node, address }, found);
+    },
+  };
+}
+
+async function connected(
+  target: ConnectionTarget,
+  { session, socket }: { session: ClientHttp2Session; socket: TLSSocket },
+  connectMs: number,
+): Promise<void> {
+  socket.setNoDelay(true);
+  await new Promise<void>((resolve, reject) => {
+    const late = setTimeout(() => {
+      session.destroy();
+      reject(unreachable(target, `no connection within ${connectMs} ms`));
+    }, connectMs);
+    const failed = (error: Error): void => {
+      clearTimeout(late);
+      session.destroy();
+      reject(connectError(target, error));
+    };
+    session.on('error', failed).once('close', () => failed(new Error('it was closed at once')));
+    session.once('connect', () => {
+      clearTimeout(late);
+      session.off('error', failed);
+      resolve();
+    });
+  });
+}
+
+function validTo(socket: TLSSocket): number {
+  const certificate = socket.getPeerX509Certificate();
+  return certificate instanceof X509Certificate ? certificate.validToDate.getTime() : 0;
+}
+
+function connectError(target: ConnectionTarget, error: Error): ServalError {
+  if (error instanceof ServalError) return error;
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  // OpenSSL's verdicts have names of their own; what Node and the kernel say begins with ERR_ or E.
+  if (/^(?:CERT|DEPTH|SELF|UNABLE|INVALID|PATH|HOSTNAME)_/.test(code)) {
+    const fault = certificateFault(code);
+    return certificateError(`the certificate of node ${target.node}`, fault, {
+      reason: `${certificateFaults[fault]} (${code})`,
+      node: target.node,
+    });
+  }
+  return unreachable(target, error.message, error);
+}
+
+function certificateError(
+  subject: string,
+  fault: CertificateFault,
+  { reason, node }: { reason: string; node: NodeName },
+): ServalError {
+  return new ServalError('ERR_CERTIFICATE', {
+    subject,
+    reason,
+    remedy: 'Issue that node a new certificate from the authority that all nodes have in their ca.crt',
+    details: { fault, node },
+  });
+}
+
+function wrongNode({ node, address }: ConnectionTarget, found: NodeName | undefined): ServalError {
+  return new ServalError('ERR_WRONG_NODE', {
+    subject: `node ${node} at ${address.address} port ${address.port}`,
+    reason: found === undefined ? 'whoever answers there is no node' : `${found} answers there`,
+    remedy: 'Check the address in the ServalNode; it may have been given to another node',
+    details: { node, found },
+  });
+}
+
+export function unreachable(
+  { node, address }: ConnectionTarget,
+  reason: string,
+  cause?: unknown,
+): ServalError {
+  const code: ErrorCode = 'ERR_UNREACHABLE';
+  return new ServalError(code, {
+    subject: `node ${node} at ${address.address} port ${address.port}`,
+    reason,
+    remedy: 'Check that its agent runs and that its port can be reached from here',
+    cause,
+    details: { node },
+  });
+}
