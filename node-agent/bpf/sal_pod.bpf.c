@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The service access layer on a pod's eth0: egress turns identity into wire, ingress wire into identity, each for
- * exactly the flows that have a rule. The logic in lib/ returns a reason; only here it becomes a verdict.
+ * exactly the flows that have a rule. The logic in lib/ returns a reason; only here it becomes a verdict. Loaded once: each
+ * pod's own entry (sal_entry.bpf.c) says which pod it is and goes on here.
  */
 #include <stddef.h>
 
+#include "lib/entries.h"
 #include "lib/maps.h"
 #include "lib/packet.h"
 #include "lib/parse.h"
@@ -13,9 +15,6 @@
 #include "lib/fragment.h"
 #include "lib/hold.h"
 #include "lib/icmp.h"
-
-/* TCX_NEXT and, to clsact, TC_ACT_UNSPEC: whoever comes after us sees the packet too. */
-#define SAL_PASS -1
 
 SAL_NOINLINE int sal_drop(struct __sk_buff *skb, __u32 reason)
 {
@@ -45,17 +44,17 @@ SAL_INLINE bool sal_is_hold(enum sal_reason reason)
 	return (reason >= SAL_REASON_HELD && reason <= SAL_REASON_HELD_FRAGMENT) || reason == SAL_REASON_HELD_NEW;
 }
 
-SAL_INLINE __u32 sal_pod_flags(void)
+SAL_INLINE __u32 sal_pod_flags(const struct __sk_buff *skb)
 {
-	__u32 index = config.pod;
+	__u32 index = sal_pod_id(skb);
 	struct sal_pod *pod = bpf_map_lookup_elem(&sal_pods, &index);
 
 	return pod ? *(volatile __u32 *)&pod->flags : 0;
 }
 
-SAL_INLINE bool sal_pod_held(void)
+SAL_INLINE bool sal_pod_held(const struct __sk_buff *skb)
 {
-	return sal_pod_flags() & SAL_POD_HELD;
+	return sal_pod_flags(skb) & SAL_POD_HELD;
 }
 
 SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
@@ -69,7 +68,7 @@ SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_pack
 		sal_remember_fragment(pkt, slot, index);
 	if (state == SAL_STATE_HELD)
 		return sal_hold(skb, pkt, slot);
-	flags = sal_pod_flags();
+	flags = sal_pod_flags(skb);
 	if (flags & SAL_POD_HELD || (flags & SAL_POD_QUIET && !slot))
 		return sal_hold_pod(skb, pkt, flags);
 	if (!slot || state != SAL_STATE_ACTIVE)
@@ -84,7 +83,9 @@ SAL_NOINLINE enum sal_reason sal_icmp_or_hold(struct __sk_buff *skb, const struc
 {
 	__u8 type = 0;
 
-	if (sal_pod_held()) {
+	if (!pkt)
+		return SAL_REASON_NONE;
+	if (sal_pod_held(skb)) {
 		bpf_skb_load_bytes(skb, pkt->l4, &type, 1);
 		if (pkt->version == 4 || !sal_is_neighbour_discovery(type))
 			return SAL_REASON_HELD_POD;
@@ -94,7 +95,9 @@ SAL_NOINLINE enum sal_reason sal_icmp_or_hold(struct __sk_buff *skb, const struc
 
 SAL_NOINLINE enum sal_reason sal_without_ports(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
 {
-	if (sal_pod_held())
+	if (!pkt)
+		return SAL_REASON_NONE;
+	if (sal_pod_held(skb))
 		return SAL_REASON_HELD_POD;
 	if (pkt->fragment == SAL_FRAGMENT_LATER)
 		return direction == SAL_EGRESS ? sal_later_fragment(skb, pkt, SAL_EGRESS) :
@@ -118,7 +121,7 @@ SAL_INLINE int sal_handle(struct __sk_buff *skb, int direction)
 		reason = sal_without_ports(skb, &pkt, direction);
 		break;
 	case SAL_PARSED_FOREIGN:
-		if (pkt.version && sal_pod_held())
+		if (pkt.version && sal_pod_held(skb))
 			reason = SAL_REASON_HELD_POD;
 		break;
 	}
@@ -128,13 +131,13 @@ SAL_INLINE int sal_handle(struct __sk_buff *skb, int direction)
 }
 
 SEC("tc")
-int sal_egress(struct __sk_buff *skb)
+int sal_outbound(struct __sk_buff *skb)
 {
 	return sal_handle(skb, SAL_EGRESS);
 }
 
 SEC("tc")
-int sal_ingress(struct __sk_buff *skb)
+int sal_inbound(struct __sk_buff *skb)
 {
 	return sal_handle(skb, SAL_INGRESS);
 }

@@ -11,8 +11,9 @@
 
 /* An enum rather than macros: only types reach the object's type information, and so the codec. */
 enum sal_limit {
-	SAL_ABI_VERSION = 1, /* raised whenever a pinned map of an older agent can't be read any more */
+	SAL_ABI_VERSION = 2, /* raised whenever a pinned map of an older agent can't be read any more */
 	SAL_PODS_MAX = 1024,
+	SAL_DEVICES_MAX = 32, /* of one pod */
 	SAL_SLOTS_MAX = 1 << 20, /* slot 0 is never used */
 	SAL_BUCKET_WAYS = 12, /* a bucket fills one cache line */
 	SAL_SEED_WORDS = 11,
@@ -115,22 +116,22 @@ struct sal_bucket {
 	__u32 slot[SAL_BUCKET_WAYS];
 };
 
-/* Chosen once, when the maps are made; every program instance carries a copy in its read-only data. */
+/* Chosen once, when the maps are made; the programs carry a copy in their read-only data. */
 struct sal_config {
 	__u32 abi_version;
 	__u32 bucket_mask;
 	__u32 slots;
-	__u16 pod; /* of this program instance; 0 in the pinned copy */
-	__u16 kernel_context; /* 1 where the kernel has bpf_cast_to_kern_ctx (6.2); 0 in the pinned copy */
+	__u32 kernel_context; /* 1 where the kernel has bpf_cast_to_kern_ctx (6.2); 0 in the pinned copy */
 	__u64 seed[SAL_SEED_WORDS];
 	__u64 mapped_prefixes; /* sal_hash_prefixes() of two IPv4-mapped addresses */
 };
 
 struct sal_pod {
 	__u32 flags; /* bits of enum sal_pod_flag */
-	__u32 ifindex;
+	__u32 devices; /* how many it has */
 	__u64 netns_inode;
-	char interface[16];
+	__u32 ifindex[SAL_DEVICES_MAX];
+	char interfaces[512]; /* names of its devices, one blank between two */
 	char netns[160]; /* path of the network namespace, as it was given */
 	char name[320]; /* namespaced name of the pod */
 };

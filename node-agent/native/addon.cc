@@ -11,7 +11,7 @@
 //   bpf_link, ring_buffer                    one class each
 //   flow_table, grace_period                 the memory-mapped flow table; the wait before a slot is used again
 //   bpffs, probe                             the bpf file system; what this kernel can do
-//   netns_thread, netns_operations           work in another network namespace, on a thread of its own
+//   own_thread, netns_operations             work on a thread of its own; in another network namespace
 //   link_attach                              TCX links and clsact filters
 //   netlink, socket_table, sock_diag,
 //   conntrack, address, inject               sockets, connection tracking, raw packets

@@ -21,7 +21,7 @@
         'link_attach.cc',
         'netlink.cc',
         'netns_operations.cc',
-        'netns_thread.cc',
+        'own_thread.cc',
         'probe.cc',
         'ring_buffer.cc',
         'sock_diag.cc',

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "arguments.h"
+#include "bpf_program.h"
 
 namespace serval {
 
@@ -98,6 +99,19 @@ Napi::Value BpfMap::update(const Napi::CallbackInfo& info) {
   const uint8_t* key = sized_bytes(info[0], shape_.key_size, operation("bpf_map_update"));
   const uint8_t* value = sized_bytes(info[1], value_stride_, operation("bpf_map_update"));
   if (const int err = bpf_map_update_elem(map, key, value, BPF_ANY); err != 0) {
+    throw NativeFailure(-err, operation("bpf_map_update"));
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value BpfMap::set_program(const Napi::CallbackInfo& info) {
+  const int map = fd("bpf_map_update");
+  const uint32_t index = number_value(info[0], UINT32_MAX, operation("bpf_map_update"));
+  const int program = program_fd(info[1]);
+  if (shape_.type != BPF_MAP_TYPE_PROG_ARRAY) {
+    throw NativeFailure(EINVAL, operation("bpf_map_update"), "this map holds no programs");
+  }
+  if (const int err = bpf_map_update_elem(map, &index, &program, BPF_ANY); err != 0) {
     throw NativeFailure(-err, operation("bpf_map_update"));
   }
   return info.Env().Undefined();
@@ -293,6 +307,7 @@ void BpfMap::define(Napi::Env env, Constructors& all) {
                                              method_of<&BpfMap::pin>("pin"),
                                              method_of<&BpfMap::lookup>("lookup"),
                                              method_of<&BpfMap::update>("update"),
+                                             method_of<&BpfMap::set_program>("setProgram"),
                                              method_of<&BpfMap::remove>("delete"),
                                              method_of<&BpfMap::update_batch>("updateBatch"),
                                              method_of<&BpfMap::delete_batch>("deleteBatch"),

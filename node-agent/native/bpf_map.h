@@ -40,6 +40,7 @@ class BpfMap : public Handle<BpfMap> {
   Napi::Value pin(const Napi::CallbackInfo& info);
   Napi::Value lookup(const Napi::CallbackInfo& info);
   Napi::Value update(const Napi::CallbackInfo& info);
+  Napi::Value set_program(const Napi::CallbackInfo& info);
   Napi::Value remove(const Napi::CallbackInfo& info);
   Napi::Value update_batch(const Napi::CallbackInfo& info);
   Napi::Value delete_batch(const Napi::CallbackInfo& info);

@@ -15,6 +15,7 @@
 #include "bpf_map.h"
 #include "bpf_program.h"
 #include "libbpf_log.h"
+#include "own_thread.h"
 
 namespace serval {
 
@@ -61,8 +62,6 @@ bpf_program* find_program(const bpf_object* object, const std::string& name, con
 
 }  // namespace
 
-void ObjectCloser::operator()(bpf_object* object) const { bpf_object__close(object); }
-
 Napi::Value open_object(const Napi::CallbackInfo& info) {
   const std::string path = string_argument(info, 0, "bpf_object_open");
   LibbpfLog log;
@@ -70,7 +69,7 @@ Napi::Value open_object(const Napi::CallbackInfo& info) {
   if (object == nullptr) {
     throw NativeFailure(errno, "bpf_object_open(" + path + ")", log.messages());
   }
-  return BpfObject::make(info.Env(), BpfObject::Init{path, std::unique_ptr<bpf_object, ObjectCloser>(object)});
+  return BpfObject::make(info.Env(), BpfObject::Init{path, std::shared_ptr<bpf_object>(object, bpf_object__close)});
 }
 
 BpfObject::BpfObject(const Napi::CallbackInfo& info) : Handle(info) {
@@ -82,6 +81,9 @@ BpfObject::BpfObject(const Napi::CallbackInfo& info) : Handle(info) {
 bpf_object* BpfObject::opened(const std::string& operation) const {
   if (object_ == nullptr) {
     throw NativeFailure(EBADF, operation, "the object is closed");
+  }
+  if (*loading_) {
+    throw NativeFailure(EBUSY, operation, "the object is being loaded");
   }
   return object_.get();
 }
@@ -174,25 +176,44 @@ class WithoutSignals {
   sigset_t before_;
 };
 
-int load_undisturbed(bpf_object* object) {
+struct Loaded {};
+
+Loaded load_undisturbed(bpf_object* object, const std::string& path) {
   const WithoutSignals quiet;
-  return bpf_object__load(object);
+  LibbpfLog log;
+  if (const int err = bpf_object__load(object); err != 0) {
+    const std::string refused = log.refused_program();
+    const std::string operation =
+        refused.empty() ? "bpf_object_load(" + path + ")" : "bpf_prog_load(" + refused + ")";
+    const std::string verifier_log = log.verifier_log();
+    throw NativeFailure(-err, operation, verifier_log.empty() ? log.messages() : std::string(), verifier_log);
+  }
+  return {};
 }
+
+// Lowered when the thread is through with the object, whatever came of it.
+class Busy {
+ public:
+  explicit Busy(std::atomic<bool>& flag) : flag_(flag) {}
+  ~Busy() { flag_ = false; }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  std::atomic<bool>& flag_;
+};
 
 }  // namespace
 
 Napi::Value BpfObject::load(const Napi::CallbackInfo& info) {
-  bpf_object* object = not_yet_loaded("bpf_object_load(" + path_ + ")");
+  not_yet_loaded("bpf_object_load(" + path_ + ")");
   load_tried_ = true;
-  LibbpfLog log;
-  if (const int err = load_undisturbed(object); err != 0) {
-    const std::string refused = log.refused_program();
-    const std::string operation =
-        refused.empty() ? "bpf_object_load(" + path_ + ")" : "bpf_prog_load(" + refused + ")";
-    const std::string verifier_log = log.verifier_log();
-    throw NativeFailure(-err, operation, verifier_log.empty() ? log.messages() : std::string(), verifier_log);
-  }
-  return info.Env().Undefined();
+  *loading_ = true;
+  const auto load = [object = object_, path = path_, loading = loading_] {
+    const Busy busy(*loading);
+    return load_undisturbed(object.get(), path);
+  };
+  return run_on_own_thread<Loaded>(info.Env(), load, [](Napi::Env env, const Loaded&) { return env.Undefined(); });
 }
 
 Napi::Value BpfObject::program_names(const Napi::CallbackInfo& info) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -11,16 +12,12 @@ struct bpf_object;
 
 namespace serval {
 
-struct ObjectCloser {
-  void operator()(bpf_object* object) const;
-};
-
 // An ELF object of BPF programs: opened, then configured, then loaded.
 class BpfObject : public Handle<BpfObject> {
  public:
   struct Init {
     std::string path;
-    std::unique_ptr<bpf_object, ObjectCloser> object;
+    std::shared_ptr<bpf_object> object;
   };
   static constexpr napi_type_tag kTag = {0x5e7a1b9f00000001, 0x2b6f90d3c81e4a75};
   static Napi::FunctionReference& constructor(Constructors& all) { return all.object; }
@@ -43,8 +40,10 @@ class BpfObject : public Handle<BpfObject> {
   bpf_object* not_yet_loaded(const std::string& operation) const;
 
   std::string path_;
-  std::unique_ptr<bpf_object, ObjectCloser> object_;
+  // Shared with the thread that loads it: close() may come meanwhile.
+  std::shared_ptr<bpf_object> object_;
   bool load_tried_ = false;
+  std::shared_ptr<std::atomic<bool>> loading_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 Napi::Value open_object(const Napi::CallbackInfo& info);

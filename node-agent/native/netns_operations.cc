@@ -17,7 +17,7 @@
 #include "error.h"
 #include "inject.h"
 #include "link_attach.h"
-#include "netns_thread.h"
+#include "own_thread.h"
 #include "sock_diag.h"
 #include "socket_table.h"
 

@@ -8,9 +8,11 @@ export { listFlows, tcpState, type SocketFlow } from './host/sockets.js';
 export { prepareStack, restoreStack } from './host/moved-stack.js';
 export { CriuMover, type RestoreTarget, type Workload } from './movers/criu.js';
 export { moverReady } from './movers/criu-ready.js';
+export { defaultCriuPath } from './movers/criu-process.js';
+export type { Sandbox } from './agent/sandbox.js';
 export { cgroupRoot, createCgroup, placeInCgroup, removeCgroup } from './movers/cgroup.js';
 export { transfer } from './movers/transfer.js';
 export { native, type BpfProgram } from './native.js';
 /** For the benchmarks, which run the programs one by one. */
-export { loadPrograms } from './datapath/attachment.js';
+export { loadPrograms } from './datapath/programs.js';
 export { openMaps } from './datapath/pins.js';

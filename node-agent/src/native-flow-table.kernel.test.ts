@@ -46,7 +46,6 @@ function config(bucketMask: number, slots: number, seed = 1n): Buffer {
     abiVersion: salLimit.ABI_VERSION,
     bucketMask,
     slots,
-    pod: 0,
     kernelContext: 0,
     seed: range(salLimit.SEED_WORDS).map((i) =>
       BigInt.asUintN(64, seed * 0x9e3779b97f4a7c15n * BigInt(i + 1)),
@@ -56,11 +55,11 @@ function config(bucketMask: number, slots: number, seed = 1n): Buffer {
   return buffer;
 }
 
-function openTable(bucketCount = 4, slotCount = capacity + 1): Opened {
+async function openTable(bucketCount = 4, slotCount = capacity + 1): Promise<Opened> {
   const object = native().openObject(at.objectPath);
   object.setMaxEntries('buckets', bucketCount);
   object.setMaxEntries('slots', slotCount);
-  object.load();
+  await object.load();
   const buckets = object.map('buckets');
   const slots = object.map('slots');
   object.close();
@@ -119,8 +118,8 @@ function poke(map: BpfMap, slot: number, change: Partial<SalSlot>): void {
 }
 
 describe('the flow table', () => {
-  it('finds what was inserted, and nothing else', () => {
-    const { table } = openTable();
+  it('finds what was inserted, and nothing else', async () => {
+    const { table } = await openTable();
     const slots = table.insert(bodies([1, 2, 3]));
     expect([...table.find(keys([1, 2, 3, 4]))]).toEqual([...slots, 0]);
     expect(new Set(slots).size).toBe(3);
@@ -137,15 +136,15 @@ describe('the flow table', () => {
     expect(failure(() => table.usage()).code).toBe('EBADF');
   });
 
-  it('starts counters and kept marks at zero, whatever it is given', () => {
-    const { table } = openTable();
+  it('starts counters and kept marks at zero, whatever it is given', async () => {
+    const { table } = await openTable();
     const slots = table.insert(bodies([1], { packets: 5n, bytes: 6n, kept: 3, keptSeq: 7, keptAck: 8 }));
     const zero = { packets: 0n, bytes: 0n, kept: 0, keptSeq: 0, keptAck: 0 };
     expect(salSlot.read(table.read(slots))).toMatchObject(zero);
   });
 
-  it('replaces an entry in place and carries its counters over', () => {
-    const { table, slots: map } = openTable();
+  it('replaces an entry in place and carries its counters over', async () => {
+    const { table, slots: map } = await openTable();
     const [old = 0] = table.insert(bodies([1]));
     poke(map, old, { packets: 11n, bytes: 22n });
     const fresh = table.insert(bodies([1], { state: salState.ACTIVE, migration: 2n }));
@@ -160,8 +159,8 @@ describe('the flow table', () => {
     expect(table.usage()).toEqual({ capacity, used: 1, retired: 1 });
   });
 
-  it('forgets what was kept when a slot enters HELD, and only then', () => {
-    const { table, slots: map } = openTable();
+  it('forgets what was kept when a slot enters HELD, and only then', async () => {
+    const { table, slots: map } = await openTable();
     const slots = table.insert(bodies([1]));
     const kept = { kept: 3, keptSeq: 100, keptAck: 200 };
     poke(map, slots[0] ?? 0, kept);
@@ -178,8 +177,8 @@ describe('the flow table', () => {
     expect(salSlot.read(table.read(slots))).toMatchObject({ ...kept, state: salState.ACTIVE });
   });
 
-  it('takes entries out, and refuses to name what is not there', () => {
-    const { table } = openTable();
+  it('takes entries out, and refuses to name what is not there', async () => {
+    const { table } = await openTable();
     const slots = table.insert(bodies([1, 2]));
     table.remove(slots.subarray(0, 1));
     expect([...table.find(keys([1, 2]))]).toEqual([0, slots[1]]);
@@ -192,8 +191,8 @@ describe('the flow table', () => {
     expect(table.usage()).toEqual({ capacity, used: 0, retired: 2 });
   });
 
-  it('changes nothing when slots run out, or when a key comes twice', () => {
-    const { table } = openTable();
+  it('changes nothing when slots run out, or when a key comes twice', async () => {
+    const { table } = await openTable();
     table.insert(bodies(range(10)));
     expect(failure(() => table.insert(bodies(range(6).map((i) => 100 + i))))).toMatchObject({
       code: 'ENOSPC',
@@ -204,9 +203,9 @@ describe('the flow table', () => {
     expect(table.insert(bodies([50, 51]))).toHaveLength(2);
   });
 
-  it('changes nothing when a bucket runs out, even within one call', () => {
+  it('changes nothing when a bucket runs out, even within one call', async () => {
     const ways = salLimit.BUCKET_WAYS;
-    const { table } = openTable(1, 64);
+    const { table } = await openTable(1, 64);
     expect(failure(() => table.insert(bodies(range(ways + 1)))).code).toBe('ENOSPC');
     expect(table.usage().used).toBe(0);
     table.insert(bodies(range(ways)));
@@ -216,8 +215,8 @@ describe('the flow table', () => {
     expect(table.usage()).toEqual({ capacity: 63, used: ways, retired: ways });
   });
 
-  it('uses retired slots again, after a grace period, when no other is left', () => {
-    const { table } = openTable();
+  it('uses retired slots again, after a grace period, when no other is left', async () => {
+    const { table } = await openTable();
     table.remove(table.insert(bodies(range(10))));
     expect(table.usage().retired).toBe(10);
     table.insert(bodies(range(5)));
@@ -226,8 +225,8 @@ describe('the flow table', () => {
     expect(table.usage()).toEqual({ capacity, used: 6, retired: 0 });
   });
 
-  it('is adopted as it was left', () => {
-    const first = openTable();
+  it('is adopted as it was left', async () => {
+    const first = await openTable();
     const slots = first.table.insert(bodies([1, 2, 3]));
     first.table.remove(slots.subarray(0, 1));
     first.table.close();
@@ -238,8 +237,8 @@ describe('the flow table', () => {
     expect([...second.find(keys([2, 3]))]).toEqual([slots[1], slots[2]]);
   });
 
-  it('is not adopted with another seed or another shape', () => {
-    const { table, buckets, slots } = openTable();
+  it('is not adopted with another seed or another shape', async () => {
+    const { table, buckets, slots } = await openTable();
     table.insert(bodies(range(8)));
     const again = (shape: Buffer) => failure(() => native().flowTable(buckets, slots, shape)).code;
     expect(again(config(3, capacity + 1, 2n))).toBe('EUCLEAN');
@@ -251,7 +250,7 @@ describe('the flow table', () => {
   });
 
   it('survives a writer that is killed between any two stores', async () => {
-    const { table, buckets, slots, config: shape } = openTable(32, 200);
+    const { table, buckets, slots, config: shape } = await openTable(32, 200);
     table.close();
     buckets.pin(join(at.bpffs, 'killed_buckets'));
     slots.pin(join(at.bpffs, 'killed_slots'));

@@ -39,7 +39,7 @@ async function connected(
 }
 
 /** Programs that let everything pass, or drop it. */
-function loadPrograms(): { pass: BpfProgram; drop: BpfProgram } {
+async function loadPrograms(): Promise<{ pass: BpfProgram; drop: BpfProgram }> {
   const path = join(folder, 'verdicts.o');
   execFileSync('clang-14', ['-O2', '-target', 'bpf', '-x', 'c', '-c', '-', '-o', path], {
     input: `
@@ -48,7 +48,7 @@ function loadPrograms(): { pass: BpfProgram; drop: BpfProgram } {
       char terms[] __attribute__((section("license"), used)) = "GPL";`,
   });
   const object = addon.openObject(path);
-  object.load();
+  await object.load();
   const programs = { pass: object.program('let_pass'), drop: object.program('drop_all') };
   object.close();
   return programs;
@@ -347,8 +347,8 @@ describe('programs on devices', () => {
   const send = () =>
     addon.inject(netns(A), [datagram(['10.77.0.1', 4000], ['10.77.0.2', 7030], 'through the egress hook')]);
 
-  beforeAll(() => {
-    programs = loadPrograms();
+  beforeAll(async () => {
+    programs = await loadPrograms();
   });
 
   it('attaches by TCX before what is there, and lists in order', async () => {

@@ -56,6 +56,16 @@ export function failure(run: () => unknown): NativeError & { done?: number } {
   throw new Error('did not throw');
 }
 
+/** What it rejects with. */
+export async function failureOf(work: Promise<unknown>): Promise<NativeError> {
+  try {
+    await work;
+  } catch (error) {
+    return error as NativeError;
+  }
+  throw new Error('did not fail');
+}
+
 export function u32(...values: number[]): Buffer {
   const buffer = Buffer.alloc(values.length * 4);
   values.forEach((value, i) => buffer.writeUInt32LE(value, i * 4));

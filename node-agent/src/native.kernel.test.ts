@@ -6,7 +6,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { addonPath, failure, makeFixture, range, u32, u64, type Fixture } from './native.fixture.js';
+import {
+  addonPath,
+  failure,
+  failureOf,
+  makeFixture,
+  range,
+  u32,
+  u64,
+  type Fixture,
+} from './native.fixture.js';
 import { native, type BpfMap, type BpfObject, type BpfProgram, type NativeError } from './native.js';
 
 const source = `
@@ -66,15 +75,15 @@ function open(): BpfObject {
   return object;
 }
 
-function loaded(): BpfObject {
+async function loaded(): Promise<BpfObject> {
   const object = open();
-  object.load();
+  await object.load();
   return object;
 }
 
 /** One map of an object that nobody needs any more. */
-function mapOf(name: string): BpfMap {
-  const object = loaded();
+async function mapOf(name: string): Promise<BpfMap> {
+  const object = await loaded();
   const map = object.map(name);
   object.close();
   return map;
@@ -104,11 +113,9 @@ describe('an object', () => {
     expect(failure(() => native().openObject('/nowhere')).code).toBe('ENOENT');
   });
 
-  it('shows the end of the log when the verifier refuses a program', () => {
+  it('shows the end of the log when the verifier refuses a program', async () => {
     const object = native().openObject(at.objectPath);
-    const error = failure(() => {
-      object.load();
-    });
+    const error = await failureOf(object.load());
     expect(error).toMatchObject({ code: 'EACCES', errno: 13, operation: 'bpf_prog_load(refused)' });
     expect(error.verifierLog).toMatch(/invalid access to packet/);
     expect(error.verifierLog?.split('\n').length).toBeLessThanOrEqual(20);
@@ -116,13 +123,28 @@ describe('an object', () => {
     object.close();
   });
 
-  it('takes initial values of read-only variables, of exactly their size', () => {
+  it('loads on a thread of its own, and lets nobody touch it meanwhile', async () => {
+    const object = open();
+    const loading = object.load();
+    expect(failure(() => object.map('hash')).code).toBe('EBUSY');
+    await loading;
+    expect(object.map('hash').info().name).toBe('hash');
+    expect((await failureOf(Promise.resolve().then(() => object.load()))).code).toBe('EBUSY');
+    const closed = open();
+    const ending = closed.load();
+    closed.close();
+    await ending;
+    expect(failure(() => closed.map('hash')).code).toBe('EBADF');
+    object.close();
+  });
+
+  it('takes initial values of read-only variables, of exactly their size', async () => {
     const object = open();
     expect(failure(() => object.setVariable('nameless', u32(1))).code).toBe('ENOENT');
     expect(failure(() => object.setVariable('verdict', u64(1))).code).toBe('EINVAL');
     object.setVariable('verdict', u32(0xffffffff));
     object.setVariable('stamp', Buffer.from([1, 2, 3]));
-    object.load();
+    await object.load();
     expect(failure(() => object.setVariable('verdict', u32(1))).code).toBe('EBUSY');
     const program = object.program('stamps');
     const { verdict, data } = program.run({ data: Buffer.alloc(60) });
@@ -133,9 +155,9 @@ describe('an object', () => {
     object.close();
   });
 
-  it('lists its programs and hands out handles that outlive it', () => {
+  it('lists its programs and hands out handles that outlive it', async () => {
     const before = openDescriptors();
-    const object = loaded();
+    const object = await loaded();
     expect(object.programNames()).toEqual(['stamps', 'other_maps', 'refused']);
     expect(failure(() => object.program('refused')).code).toBe('EINVAL');
     const map = object.map('hash');
@@ -152,20 +174,21 @@ describe('an object', () => {
     expect(openDescriptors()).toBeLessThanOrEqual(before);
   });
 
-  it('shares a pinned map with the next object', () => {
+  it('shares a pinned map with the next object', async () => {
     const path = join(at.bpffs, 'hash');
-    const first = loaded();
+    const first = await loaded();
     first.map('hash').pin(path);
     first.map('hash').update(u32(0), u64(9));
     first.program('stamps').pin(join(at.bpffs, 'stamps'));
     first.close();
-    expect(failure(() => mapOf('hash').pin(path)).code).toBe('EEXIST');
+    const other = await mapOf('hash');
+    expect(failure(() => other.pin(path)).code).toBe('EEXIST');
 
     const second = open();
     expect(failure(() => second.reuseMap('array', native().openPinnedMap(path))).code).toBe('EINVAL');
     second.reuseMap('hash', native().openPinnedMap(path));
     second.setMaxEntries('small', 7);
-    second.load();
+    await second.load();
     expect(second.program('stamps').run({ data: Buffer.alloc(60) }).verdict).toBe(9);
     expect(second.map('small').info()).toMatchObject({
       name: 'small',
@@ -179,9 +202,9 @@ describe('an object', () => {
     second.close();
   });
 
-  it('refuses what is pinned as something else', () => {
+  it('refuses what is pinned as something else', async () => {
     const path = join(at.bpffs, 'array');
-    mapOf('array').pin(path);
+    (await mapOf('array')).pin(path);
     expect(failure(() => native().openPinnedProgram(path)).code).toBe('EINVAL');
     expect(failure(() => native().openPinnedLink(path)).code).toBe('EINVAL');
     expect(failure(() => native().openPinnedMap(join(at.bpffs, 'nothing'))).code).toBe('ENOENT');
@@ -189,8 +212,8 @@ describe('an object', () => {
 });
 
 describe('a map', () => {
-  it('is read and written one entry at a time', () => {
-    const map = mapOf('hash');
+  it('is read and written one entry at a time', async () => {
+    const map = await mapOf('hash');
     expect(map.lookup(u32(1))).toBeUndefined();
     map.update(u32(1), u64(10));
     expect(map.lookup(u32(1))).toEqual(u64(10));
@@ -206,8 +229,8 @@ describe('a map', () => {
     expect(failure(() => map.lookup(u32(1))).code).toBe('EBADF');
   });
 
-  it('is written, read and emptied in batches', () => {
-    const map = mapOf('hash');
+  it('is written, read and emptied in batches', async () => {
+    const map = await mapOf('hash');
     const keys = u32(...range(10000));
     expect(map.updateBatch(keys, u64(...range(10000)), 10000)).toBe(10000);
     const all = map.entries();
@@ -223,16 +246,16 @@ describe('a map', () => {
     map.close();
   });
 
-  it('says how far a failed batch came', () => {
-    const map = mapOf('small');
+  it('says how far a failed batch came', async () => {
+    const map = await mapOf('small');
     const error = failure(() => map.updateBatch(u32(...range(6)), u64(...range(6)), 6));
     expect(error).toMatchObject({ code: 'E2BIG', operation: 'bpf_map_update_batch(small)', done: 4 });
     expect(map.entries().count).toBe(4);
     map.close();
   });
 
-  it('holds a value for each possible CPU', () => {
-    const map = mapOf('per_cpu');
+  it('holds a value for each possible CPU', async () => {
+    const map = await mapOf('per_cpu');
     const stride = 8 * native().possibleCpus();
     expect(map.lookup(u32(0))).toHaveLength(stride);
     map.update(u32(1), u64(...range(native().possibleCpus())));
@@ -250,11 +273,11 @@ describe('a map', () => {
 });
 
 describe('a test run', () => {
-  it('has the kernel verify the checksum afterwards, where it can', () => {
-    const outcome = (stamp: number[]): number | string => {
+  it('has the kernel verify the checksum afterwards, where it can', async () => {
+    const outcome = async (stamp: number[]): Promise<number | string> => {
       const object = open();
       object.setVariable('stamp', Buffer.from(stamp));
-      object.load();
+      await object.load();
       const program = object.program('stamps');
       object.close();
       try {
@@ -267,11 +290,11 @@ describe('a test run', () => {
     expect([
       [0, 'EBADMSG'],
       ['EINVAL', 'EINVAL'],
-    ]).toContainEqual([outcome([0, 0, 0]), outcome([1, 0, 0])]);
+    ]).toContainEqual([await outcome([0, 0, 0]), await outcome([1, 0, 0])]);
   });
 
-  it('carries mark and segments', () => {
-    const object = loaded();
+  it('carries mark and segments', async () => {
+    const object = await loaded();
     const program = object.program('stamps');
     const marks: number[] = [];
     const ring = native().ringBuffer(object.map('ring'), (record) => marks.push(record.readUInt32LE(0)));
@@ -302,7 +325,7 @@ describe('a link', () => {
   });
 
   it('is pinned, found again, given another program and detached', async () => {
-    const object = loaded();
+    const object = await loaded();
     const [first, second] = [object.program('other_maps'), object.program('stamps')];
     const path = join(at.bpffs, 'link');
     const made = await native().attachTcx(netns, 1, 'ingress', first);
@@ -333,7 +356,7 @@ describe('a link', () => {
 
 describe('a ring buffer', () => {
   it('wakes the event loop and delivers every record in order', async () => {
-    const object = loaded();
+    const object = await loaded();
     const program = object.program('stamps');
     const marks: number[] = [];
     const ring = native().ringBuffer(object.map('ring'), (record) => marks.push(record.readUInt32LE(0)));
@@ -346,8 +369,8 @@ describe('a ring buffer', () => {
     object.close();
   });
 
-  it('bears a callback that throws, reads again or closes it', () => {
-    const object = loaded();
+  it('bears a callback that throws, reads again or closes it', async () => {
+    const object = await loaded();
     const program = object.program('stamps');
     const marks: number[] = [];
     const ring = native().ringBuffer(object.map('ring'), (record) => {
@@ -371,14 +394,13 @@ describe('a ring buffer', () => {
       const native = require(${JSON.stringify(addonPath)});
       const object = native.openObject(${JSON.stringify(at.objectPath)});
       object.setAutoload('refused', false);
-      object.load();
-      native.ringBuffer(object.map('ring'), () => {});`;
+      const ready = object.load().then(() => native.ringBuffer(object.map('ring'), () => {}));`;
     execFileSync(process.execPath, ['-e', script], { timeout: 10_000 });
     const before = openDescriptors();
     const [ended] = (await once(new Worker(script, { eval: true }), 'exit')) as [number];
     expect(ended).toBe(0);
     const stuck = new Worker(
-      `${script}; setInterval(() => {}, 1000); require('worker_threads').parentPort.postMessage(1)`,
+      `${script}; setInterval(() => {}, 1000); ready.then(() => require('worker_threads').parentPort.postMessage(1))`,
       {
         eval: true,
       },

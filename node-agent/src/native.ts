@@ -67,7 +67,8 @@ export interface BpfObject {
   /** use this existing map in place of the object's own, before load */
   reuseMap(name: string, map: BpfMap): void;
   setAutoload(program: string, load: boolean): void;
-  load(): void;
+  /** verification takes long, so it runs on a thread of its own; until then everything but `close` is refused (EBUSY) */
+  load(): Promise<void>;
   /** names in the order of the object */
   programNames(): string[];
   /** handles with descriptors of their own: they outlive the object */
@@ -82,6 +83,8 @@ export interface BpfMap {
   /** undefined where the key is absent; per-CPU maps give the values of all possible CPUs one after the other, each rounded up to 8 bytes */
   lookup(key: Buffer): Buffer | undefined;
   update(key: Buffer, value: Buffer): void;
+  /** of an array of programs; whoever jumps there goes on with this one from now on */
+  setProgram(index: number, program: BpfProgram): void;
   /** false where the key was absent */
   delete(key: Buffer): boolean;
   /** keys and values one after the other; returns how many were written (all, or it throws with `done` on the error) */

@@ -68,11 +68,11 @@ export async function measureApply(
     'eth1',
   ]);
   const { datapath } = await workspace.datapath({ slots: 1 << 18 });
-  await datapath.addPod({ name: pod, netns, interface: 'eth0' });
+  await datapath.addPod({ name: pod, netns, interfaces: ['eth0'] });
   const attach: number[] = [];
   for (let round = 0; round < rounds; round++) {
     await datapath.removePod(pod);
-    await datapath.addPod({ name: pod, netns, interface: 'eth0' });
+    await datapath.addPod({ name: pod, netns, interfaces: ['eth0'] });
     attach.push(await timed(() => datapath.apply(pod, [keeper])));
   }
   const [first] = await oneRound(datapath, 10_000, 2n);

@@ -89,7 +89,7 @@ async function makeWorld(
     'eth1',
   ]);
   const { datapath, bpffs } = await workspace.datapath({ slots: rules > 60_000 ? 1 << 18 : 1 << 17 });
-  await datapath.addPod({ name: `bench/${label}`, netns, interface: 'eth0' });
+  await datapath.addPod({ name: `bench/${label}`, netns, interfaces: ['eth0'] });
   await fill(datapath, `bench/${label}`, column, rules);
   const programs = await flowPrograms(object, bpffs);
   const world = { column, rules, programs };

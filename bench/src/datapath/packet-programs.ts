@@ -24,7 +24,7 @@ export async function compile(workspace: Workspace): Promise<string> {
 
 export async function emptyPrograms(object: string, bpffs: string): Promise<Programs> {
   const opened = native().openObject(object);
-  opened.load();
+  await opened.load();
   const program = opened.program('bench_empty');
   opened.close();
   return { direct: program, varied: await behindVary(object, bpffs, 'empty', program) };
@@ -34,11 +34,7 @@ export async function emptyPrograms(object: string, bpffs: string): Promise<Prog
 export async function flowPrograms(object: string, bpffs: string): Promise<Programs> {
   const pinRoot = join(bpffs, 'serval');
   const shared = await openMaps({ pinRoot, objectPath: defaultObjectPath, slots: 0 });
-  const { kernelContext } = native().probe();
-  const { ingress, egress } = await loadPrograms(
-    { pinRoot, objectPath: defaultObjectPath, config: shared.config, maps: shared.maps, kernelContext },
-    1,
-  );
+  const { ingress, egress } = await loadPrograms({ objectPath: defaultObjectPath, maps: shared.maps }, 1);
   ingress.close();
   for (const map of Object.values(shared.maps)) map.close();
   return { direct: egress, varied: await behindVary(object, bpffs, 'egress', egress) };
@@ -52,7 +48,7 @@ async function behindVary(
   next: BpfProgram,
 ): Promise<BpfProgram> {
   const opened = native().openObject(object);
-  opened.load();
+  await opened.load();
   const programPin = join(bpffs, `bench_${name}`);
   const mapPin = join(bpffs, `bench_next_${name}`);
   next.pin(programPin);

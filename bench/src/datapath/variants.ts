@@ -90,8 +90,8 @@ async function setUp(netns: string, lines: readonly string[]): Promise<void> {
 /** Programs on both ends, with a rule that no packet matches. */
 async function attach(datapath: EbpfDatapath, { client, server }: Path): Promise<() => Promise<void>> {
   const pods = { client: 'attached/client', server: 'attached/server' };
-  await datapath.addPod({ name: pods.client, netns: client, interface: 'eth0' });
-  await datapath.addPod({ name: pods.server, netns: server, interface: 'eth0' });
+  await datapath.addPod({ name: pods.client, netns: client, interfaces: ['eth0'] });
+  await datapath.addPod({ name: pods.server, netns: server, interfaces: ['eth0'] });
   await datapath.apply(pods.client, clientRules(1, 9));
   await datapath.apply(pods.server, clientRules(1, 9).map(seenByServer));
   return async () => {
@@ -108,8 +108,8 @@ async function attach(datapath: EbpfDatapath, { client, server }: Path): Promise
 async function translate(datapath: EbpfDatapath, { client, server }: Path): Promise<() => Promise<void>> {
   const pods = ['translated/client', 'translated/server'] as const;
   await prepareStack(server, [addresses.old]);
-  await datapath.addPod({ name: pods[0], netns: client, interface: 'eth0' });
-  await datapath.addPod({ name: pods[1], netns: server, interface: 'eth0' });
+  await datapath.addPod({ name: pods[0], netns: client, interfaces: ['eth0'] });
+  await datapath.addPod({ name: pods[1], netns: server, interfaces: ['eth0'] });
   const ports = clientPorts.last - clientPorts.first + 1;
   const rules = [...clientRules(ports, throughputPort), ...clientRules(ports, latencyPort)];
   await datapath.apply(pods[0], rules);

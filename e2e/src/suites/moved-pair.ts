@@ -68,7 +68,7 @@ export class MovedWorld {
     this.pairs.push(pair);
     await prepareStack(server.netns, [pair.old(4), pair.old(6)]);
     for (const pod of [client, server])
-      await this.datapathOf(pod).addPod({ name: nameOf(pod), netns: pod.netns, interface: pod.interface });
+      await this.datapathOf(pod).addPod({ name: nameOf(pod), netns: pod.netns, interfaces: [pod.interface] });
     return pair;
   }
 

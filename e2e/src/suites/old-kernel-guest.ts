@@ -54,7 +54,7 @@ function rule(side: 'client' | 'server'): FlowRule {
 const pod = (name: string): PodSpec => ({
   name: `test/${name}`,
   netns: `/run/netns/${name}`,
-  interface: 'eth0',
+  interfaces: ['eth0'],
 });
 
 /** One Node inside the server's namespace echoes to whom it hears; one in the client's asks and tells the answer. */

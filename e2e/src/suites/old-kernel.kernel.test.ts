@@ -1,7 +1,7 @@
 /** The programs on Debian's 6.1 kernel, in QEMU: loaded, attached (clsact) and put through the packet tests. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { build } from 'esbuild';
@@ -9,7 +9,12 @@ import { defaultObjectPath } from '@serval/node-agent';
 import { runInGuest } from '../guest/index.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const guest = { addon: '/test/serval.node', object: '/test/sal_pod.bpf.o', script: '/test/main.mjs' };
+const guest = {
+  addon: '/test/serval.node',
+  object: '/test/sal_pod.bpf.o',
+  entry: '/test/sal_entry.bpf.o',
+  script: '/test/main.mjs',
+};
 
 describe("Debian's 6.1 kernel", () => {
   let folder: string;
@@ -39,6 +44,7 @@ describe("Debian's 6.1 kernel", () => {
         [guest.script]: outfile,
         [guest.addon]: join(root, 'node-agent/native/build/Release/serval.node'),
         [guest.object]: defaultObjectPath,
+        [guest.entry]: join(dirname(defaultObjectPath), 'sal_entry.bpf.o'),
       },
       command: ['env', `SERVAL_ADDON=${guest.addon}`, 'node', guest.script, ...args],
       timeoutMs,

@@ -7,6 +7,9 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -87,6 +90,7 @@ describe('killing agents', () => {
   let lab: Lab;
   let pods: { client: Pod; server: Pod };
   let options: AgentChildOptions;
+  const folder = mkdtempSync(join(tmpdir(), 'serval-survival-'));
 
   beforeAll(async () => {
     lab = await createLab({ sites: 2 });
@@ -107,10 +111,13 @@ describe('killing agents', () => {
     };
   }, 60_000);
 
-  afterAll(() => lab.remove());
+  afterAll(() => {
+    lab.remove();
+    rmSync(folder, { recursive: true });
+  });
 
   function specOf(pod: Pod): PodSpec {
-    return { name: `test/${pod.name}`, netns: pod.netns, interface: pod.interface };
+    return { name: `test/${pod.name}`, netns: pod.netns, interfaces: [pod.interface] };
   }
 
   function rulesOf(side: 'client' | 'server'): SerialRule[] {
@@ -182,12 +189,11 @@ describe('killing agents', () => {
     }
     for (let round = 0; round < 6; round++) await killAfter(startAgent(), 150 + Math.random() * 900);
 
-    const before = await tags();
-    const objectPath = `${lab.id}-other.bpf.o`;
-    const upgraded = startAgent({ objectPath: compileDifferently(objectPath) });
+    const before = [...(await tags()), ...sharedTags()];
+    const upgraded = startAgent({ objectPath: compileDifferently() });
     await line(upgraded, /ready/);
     await killAfter(upgraded, 20);
-    const after = await tags();
+    const after = [...(await tags()), ...sharedTags()];
     expect(after).toHaveLength(before.length);
     for (const tag of after) expect(before).not.toContain(tag);
 
@@ -225,17 +231,35 @@ describe('killing agents', () => {
     return found;
   }
 
+  /** Tags of the programs that the entries jump to, on both hosts. */
+  function sharedTags(): string[] {
+    return options.hosts.flatMap(({ bpffs }) => {
+      const array = native().openPinnedMap(`${bpffs}/serval/maps/sal_programs`);
+      const ids = [0, 1].map((index) => array.lookup(Buffer.from([index, 0, 0, 0]))?.readUInt32LE(0) ?? 0);
+      array.close();
+      return ids.map((id) => {
+        const shown = spawnSync('bpftool', ['-j', 'prog', 'show', 'id', String(id)], { encoding: 'utf8' });
+        return (JSON.parse(shown.stdout) as { tag: string }).tag;
+      });
+    });
+  }
+
   /** The same programs by other instructions: what an upgrade brings. */
-  function compileDifferently(name: string): string {
-    const object = `/tmp/${name}`;
-    const include = `-I/usr/include/${spawnSync('gcc', ['-dumpmachine'], { encoding: 'utf8' }).stdout.trim()}`;
-    const flags = ['-Os', '-g', '-fno-strict-aliasing', '-target', 'bpf', '-mcpu=v3', include];
-    const result = spawnSync(
-      'clang-14',
-      [...flags, '-c', `${root}/node-agent/bpf/sal_pod.bpf.c`, '-o', object],
-      { encoding: 'utf8' },
-    );
-    if (result.status !== 0) throw new Error(result.stderr);
-    return object;
+  function compileDifferently(): string {
+    const bpf = `${root}/node-agent/bpf`;
+    const machine = spawnSync('gcc', ['-dumpmachine'], { encoding: 'utf8' }).stdout.trim();
+    const include = [`-I/usr/include/${machine}`, `-I${bpf}`];
+    const flags = ['-Os', '-g', '-fno-strict-aliasing', '-target', 'bpf', '-mcpu=v3', ...include];
+    const compile = (name: string, source: string): void => {
+      const result = spawnSync('clang-14', [...flags, '-xc', '-c', '-', '-o', `${folder}/${name}.bpf.o`], {
+        encoding: 'utf8',
+        input: source,
+      });
+      if (result.status !== 0) throw new Error(result.stderr);
+    };
+    compile('sal_pod', readFileSync(`${bpf}/sal_pod.bpf.c`, 'utf8'));
+    const entry = readFileSync(`${bpf}/sal_entry.bpf.c`, 'utf8');
+    compile('sal_entry', entry.replace('skb->cb[0] = pod;', 'skb->cb[0] = pod; skb->cb[1] = 0;'));
+    return `${folder}/sal_pod.bpf.o`;
   }
 });

@@ -75,7 +75,7 @@ describe.each(ways)('translation of tagged frames $way', ({ options }) => {
     ]);
     for (const pod of [pair.client, pair.server]) {
       await tag(pod, program);
-      await world.datapathOf(pod).addPod({ name: trunkOf(pod), netns: pod.netns, interface: link });
+      await world.datapathOf(pod).addPod({ name: trunkOf(pod), netns: pod.netns, interfaces: [link] });
     }
     return pair;
   }
@@ -83,7 +83,7 @@ describe.each(ways)('translation of tagged frames $way', ({ options }) => {
   /** TCX comes before clsact, and in the order of attachment: the tag is put on first and taken off last. */
   async function tag({ netns }: Pod, program: string): Promise<void> {
     const opened = native().openObject(object);
-    opened.load();
+    await opened.load();
     const programs = [opened.program(program), opened.program('untag')] as const;
     opened.close();
     const index = await native().interfaceIndex(netns, link);

@@ -27,7 +27,7 @@ SAL_NOINLINE int sal_remember_fragment(const struct sal_packet *pkt, const struc
 	struct sal_fragment decision = { .state = SAL_STATE_PENDING };
 	struct sal_fragment_key key = {};
 
-	if (!slot && !sal_pair_known(&pkt->key))
+	if (!pkt || (!slot && !sal_pair_known(&pkt->key)))
 		return 0;
 	if (slot) {
 		decision.state = slot->state;

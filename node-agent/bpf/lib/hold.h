@@ -129,7 +129,7 @@ SAL_NOINLINE enum sal_reason sal_hold(struct __sk_buff *skb, const struct sal_pa
 	enum sal_reason reason;
 	__u32 length, payload_at;
 
-	if (!slot || pkt->key.scope.direction == SAL_INGRESS)
+	if (!slot || !pkt || pkt->key.scope.direction == SAL_INGRESS)
 		return SAL_REASON_HELD;
 	if (pkt->fragment != SAL_WHOLE)
 		return SAL_REASON_HELD_FRAGMENT;
@@ -166,17 +166,17 @@ SAL_NOINLINE enum sal_reason sal_hold(struct __sk_buff *skb, const struct sal_pa
  */
 SAL_NOINLINE enum sal_reason sal_hold_pod(struct __sk_buff *skb, const struct sal_packet *pkt, __u32 flags)
 {
-	bool held = flags & SAL_POD_HELD;
+	enum sal_reason otherwise = flags & SAL_POD_HELD ? SAL_REASON_HELD_POD : SAL_REASON_NONE;
 	struct sal_kept_packet header = {};
 	enum sal_reason reason;
 	__u32 length;
 
-	if (pkt->protocol != IPPROTO_TCP)
-		return held ? SAL_REASON_HELD_POD : SAL_REASON_NONE;
+	if (!pkt || pkt->protocol != IPPROTO_TCP)
+		return otherwise;
 	length = sal_length(skb, pkt);
 	sal_kept_header(&header, pkt, 0);
 	if (!sal_describe_segment(skb, pkt, &header, length) || (header.tcp_flags & 0x12) != 0x02)
-		return held ? SAL_REASON_HELD_POD : SAL_REASON_NONE;
+		return otherwise;
 	reason = SAL_REASON_HELD;
 	/* A piece can't be replayed, nor what nobody could translate: TCP sends it again. */
 	if (pkt->fragment == SAL_WHOLE && !pkt->obstacle) {
@@ -186,7 +186,7 @@ SAL_NOINLINE enum sal_reason sal_hold_pod(struct __sk_buff *skb, const struct sa
 	}
 	if (reason != SAL_REASON_HELD)
 		return reason;
-	return held ? SAL_REASON_HELD_POD : SAL_REASON_HELD_NEW;
+	return otherwise ? otherwise : SAL_REASON_HELD_NEW;
 }
 
 #endif

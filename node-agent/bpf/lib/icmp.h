@@ -64,7 +64,7 @@ SAL_INLINE bool sal_parse_quote(struct __sk_buff *skb, const struct sal_packet *
 			return false;
 		}
 	}
-	sal_set_scope(&quoted->key, config.pod, direction, quoted->protocol);
+	sal_set_scope(&quoted->key, sal_pod_id(skb), direction, quoted->protocol);
 	if (quoted->fragment == SAL_FRAGMENT_LATER) {
 		quoted->obstacle = sal_may_have_ports(quoted->protocol) ? SAL_REASON_QUOTE_FRAGMENT : SAL_REASON_NONE;
 		return false;
@@ -175,7 +175,7 @@ SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_pack
 		return SAL_REASON_NONE;
 	end = pkt->l3 + sal_length(skb, pkt);
 	if (!sal_parse_quote(skb, pkt, &quoted, end, direction)) {
-		sal_set_scope(&quoted.key, config.pod, direction, 0);
+		sal_set_scope(&quoted.key, sal_pod_id(skb), direction, 0);
 		return quoted.obstacle && sal_pair_known(&quoted.key) ? quoted.obstacle : SAL_REASON_NONE;
 	}
 	slot = sal_find(&quoted.key, pkt->version, &index);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Every map of the data plane. All are pinned once and shared by the programs of all pods. */
+/* Every map of the data plane but one (entries.h). All are pinned once and shared by the programs of all pods. */
 #ifndef SAL_MAPS_H
 #define SAL_MAPS_H
 
@@ -8,7 +8,7 @@
 
 #include "../serval_abi.h"
 
-/* This program instance: which pod, and the table's seed and size. Set by the loader. */
+/* The table's seed and size. Set by the loader. */
 const volatile struct sal_config config = {};
 
 /* Flow table, first half: hash to slot. Written by user space through mmap, one atomic store a change. */

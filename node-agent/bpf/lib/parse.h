@@ -54,8 +54,11 @@ SAL_NOINLINE bool sal_source_routed(struct __sk_buff *skb, __u32 l3, __u32 lengt
  */
 SAL_NOINLINE bool sal_walk_extensions(struct __sk_buff *skb, struct sal_packet *pkt, __u32 next)
 {
-	__u32 at = pkt->l4;
+	__u32 at;
 
+	if (!pkt)
+		return false;
+	at = pkt->l4;
 	for (int i = 0; i <= SAL_EXTENSIONS_MAX; i++) {
 		__u8 header[8];
 
@@ -129,6 +132,8 @@ SAL_NOINLINE __u16 sal_skip_tags(struct __sk_buff *skb, struct sal_packet *pkt)
 {
 	__be16 protocol = skb->protocol;
 
+	if (!pkt)
+		return 0;
 	for (int i = 0; i < SAL_TAGS_MAX; i++) {
 		if (protocol != bpf_htons(ETH_P_8021Q) && protocol != bpf_htons(ETH_P_8021AD))
 			return protocol;
@@ -164,7 +169,7 @@ SAL_INLINE enum sal_parsed sal_parse_transport(struct __sk_buff *skb, struct sal
 {
 	__u32 ports;
 
-	sal_set_scope(&pkt->key, config.pod, direction, pkt->protocol);
+	sal_set_scope(&pkt->key, sal_pod_id(skb), direction, pkt->protocol);
 	if (pkt->fragment == SAL_FRAGMENT_LATER)
 		return SAL_PARSED_ADDRESSES;
 	if (pkt->protocol == (pkt->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
@@ -221,9 +226,12 @@ SAL_INLINE enum sal_parsed sal_parse_v6(struct __sk_buff *skb, struct sal_packet
 /* Every packet that isn't common. */
 SAL_NOINLINE enum sal_parsed sal_parse_rest(struct __sk_buff *skb, struct sal_packet *pkt, int direction)
 {
-	__be16 protocol = sal_skip_tags(skb, pkt);
+	__be16 protocol;
 
-	sal_set_scope(&pkt->key, config.pod, direction, 0);
+	if (!pkt)
+		return SAL_PARSED_FOREIGN;
+	protocol = sal_skip_tags(skb, pkt);
+	sal_set_scope(&pkt->key, sal_pod_id(skb), direction, 0);
 	/* A driver may leave even the headers outside the linear part, where translation wants them. */
 	if (skb->len > SAL_LINEAR_WANTED)
 		bpf_skb_pull_data(skb, SAL_LINEAR_WANTED);
@@ -271,7 +279,7 @@ SAL_INLINE bool sal_parse_common(struct __sk_buff *skb, struct sal_packet *pkt, 
 	} else {
 		return false;
 	}
-	sal_set_scope(&pkt->key, config.pod, direction, pkt->protocol);
+	sal_set_scope(&pkt->key, sal_pod_id(skb), direction, pkt->protocol);
 	return pkt->protocol == IPPROTO_TCP || pkt->protocol == IPPROTO_UDP;
 }
 

@@ -61,13 +61,18 @@ SAL_INLINE void sal_wire_ports(const struct sal_slot *slot, int direction, __be1
 SAL_NOINLINE enum sal_reason sal_write_transport_by_helper(struct __sk_buff *skb, const struct sal_packet *pkt,
 							   const struct sal_slot *slot, int direction)
 {
-	bool udp = pkt->protocol == IPPROTO_UDP;
-	__u32 offset = pkt->l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
-	/* A UDP checksum of 0 means that there is none, and must neither be made up nor come about. */
-	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
 	__be16 ports[2];
 	__u16 check = 1;
+	__u32 offset;
+	__u64 flags;
+	bool udp;
 
+	if (!pkt || !slot)
+		return SAL_REASON_REWRITE_FAILED;
+	udp = pkt->protocol == IPPROTO_UDP;
+	offset = pkt->l4 + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
+	/* A UDP checksum of 0 means that there is none, and must neither be made up nor come about. */
+	flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
 	if (slot->port_diff) {
 		sal_wire_ports(slot, direction, ports);
 		if (bpf_skb_store_bytes(skb, pkt->l4, ports, sizeof(ports), 0) < 0 ||

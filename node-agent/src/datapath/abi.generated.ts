@@ -37,8 +37,9 @@ export const salReason = {
 } as const;
 
 export const salLimit = {
-  ABI_VERSION: 1,
+  ABI_VERSION: 2,
   PODS_MAX: 1024,
+  DEVICES_MAX: 32,
   SLOTS_MAX: 1048576,
   BUCKET_WAYS: 12,
   SEED_WORDS: 11,
@@ -70,6 +71,98 @@ export const salKept = {
   ACK: 1,
   SEGMENT: 2,
   RESET: 4,
+} as const;
+
+export interface SalFragmentKey {
+  scope: SalScope;
+  local: Buffer;
+  remote: Buffer;
+  id: number;
+}
+
+export const salFragmentKey = {
+  size: 40,
+  offset: { scope: 0, local: 4, remote: 20, id: 36 },
+  read(buffer: Buffer, at = 0): SalFragmentKey {
+    return {
+      scope: salScope.read(buffer, at),
+      local: Buffer.from(buffer.subarray(at + 4, at + 4 + 16)),
+      remote: Buffer.from(buffer.subarray(at + 20, at + 20 + 16)),
+      id: buffer.readUInt32LE(at + 36),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalFragmentKey): void {
+    salScope.write(buffer, at, value.scope);
+    writeBytes(buffer, at + 4, 16, value.local);
+    writeBytes(buffer, at + 20, 16, value.remote);
+    buffer.writeUInt32LE(value.id, at + 36);
+  },
+} as const;
+
+export interface SalScope {
+  pod: number;
+  direction: number;
+  protocol: number;
+}
+
+export const salScope = {
+  size: 4,
+  offset: { pod: 0, direction: 2, protocol: 3 },
+  read(buffer: Buffer, at = 0): SalScope {
+    return {
+      pod: buffer.readUInt16LE(at),
+      direction: buffer.readUInt8(at + 2),
+      protocol: buffer.readUInt8(at + 3),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalScope): void {
+    buffer.writeUInt16LE(value.pod, at);
+    buffer.writeUInt8(value.direction, at + 2);
+    buffer.writeUInt8(value.protocol, at + 3);
+  },
+} as const;
+
+export interface SalFragment {
+  state: number;
+  slot: number;
+  flowId: bigint;
+}
+
+export const salFragment = {
+  size: 16,
+  offset: { state: 0, slot: 4, flowId: 8 },
+  read(buffer: Buffer, at = 0): SalFragment {
+    return {
+      state: buffer.readUInt8(at),
+      slot: buffer.readUInt32LE(at + 4),
+      flowId: buffer.readBigUInt64LE(at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalFragment): void {
+    buffer.writeUInt8(value.state, at);
+    buffer.writeUInt32LE(value.slot, at + 4);
+    buffer.writeBigUInt64LE(value.flowId, at + 8);
+  },
+} as const;
+
+export interface SalDrop {
+  packets: bigint;
+  bytes: bigint;
+}
+
+export const salDrop = {
+  size: 16,
+  offset: { packets: 0, bytes: 8 },
+  read(buffer: Buffer, at = 0): SalDrop {
+    return {
+      packets: buffer.readBigUInt64LE(at),
+      bytes: buffer.readBigUInt64LE(at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalDrop): void {
+    buffer.writeBigUInt64LE(value.packets, at);
+    buffer.writeBigUInt64LE(value.bytes, at + 8);
+  },
 } as const;
 
 export interface SalBucket {
@@ -162,29 +255,6 @@ export const salKey = {
   },
 } as const;
 
-export interface SalScope {
-  pod: number;
-  direction: number;
-  protocol: number;
-}
-
-export const salScope = {
-  size: 4,
-  offset: { pod: 0, direction: 2, protocol: 3 },
-  read(buffer: Buffer, at = 0): SalScope {
-    return {
-      pod: buffer.readUInt16LE(at),
-      direction: buffer.readUInt8(at + 2),
-      protocol: buffer.readUInt8(at + 3),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalScope): void {
-    buffer.writeUInt16LE(value.pod, at);
-    buffer.writeUInt8(value.direction, at + 2);
-    buffer.writeUInt8(value.protocol, at + 3);
-  },
-} as const;
-
 export interface SalTuple {
   local: Buffer;
   remote: Buffer;
@@ -215,7 +285,6 @@ export interface SalConfig {
   abiVersion: number;
   bucketMask: number;
   slots: number;
-  pod: number;
   kernelContext: number;
   seed: bigint[];
   mappedPrefixes: bigint;
@@ -223,14 +292,13 @@ export interface SalConfig {
 
 export const salConfig = {
   size: 112,
-  offset: { abiVersion: 0, bucketMask: 4, slots: 8, pod: 12, kernelContext: 14, seed: 16, mappedPrefixes: 104 },
+  offset: { abiVersion: 0, bucketMask: 4, slots: 8, kernelContext: 12, seed: 16, mappedPrefixes: 104 },
   read(buffer: Buffer, at = 0): SalConfig {
     return {
       abiVersion: buffer.readUInt32LE(at),
       bucketMask: buffer.readUInt32LE(at + 4),
       slots: buffer.readUInt32LE(at + 8),
-      pod: buffer.readUInt16LE(at + 12),
-      kernelContext: buffer.readUInt16LE(at + 14),
+      kernelContext: buffer.readUInt32LE(at + 12),
       seed: Array.from({ length: 11 }, (_, i) => buffer.readBigUInt64LE(at + 16 + i * 8)),
       mappedPrefixes: buffer.readBigUInt64LE(at + 104),
     };
@@ -239,8 +307,7 @@ export const salConfig = {
     buffer.writeUInt32LE(value.abiVersion, at);
     buffer.writeUInt32LE(value.bucketMask, at + 4);
     buffer.writeUInt32LE(value.slots, at + 8);
-    buffer.writeUInt16LE(value.pod, at + 12);
-    buffer.writeUInt16LE(value.kernelContext, at + 14);
+    buffer.writeUInt32LE(value.kernelContext, at + 12);
     for (let i = 0; i < 11; i++) buffer.writeBigUInt64LE(value.seed[i] ?? 0n, at + 16 + i * 8);
     buffer.writeBigUInt64LE(value.mappedPrefixes, at + 104);
   },
@@ -248,33 +315,36 @@ export const salConfig = {
 
 export interface SalPod {
   flags: number;
-  ifindex: number;
+  devices: number;
   netnsInode: bigint;
-  interface: string;
+  ifindex: number[];
+  interfaces: string;
   netns: string;
   name: string;
 }
 
 export const salPod = {
-  size: 512,
-  offset: { flags: 0, ifindex: 4, netnsInode: 8, interface: 16, netns: 32, name: 192 },
+  size: 1136,
+  offset: { flags: 0, devices: 4, netnsInode: 8, ifindex: 16, interfaces: 144, netns: 656, name: 816 },
   read(buffer: Buffer, at = 0): SalPod {
     return {
       flags: buffer.readUInt32LE(at),
-      ifindex: buffer.readUInt32LE(at + 4),
+      devices: buffer.readUInt32LE(at + 4),
       netnsInode: buffer.readBigUInt64LE(at + 8),
-      interface: readText(buffer, at + 16, 16),
-      netns: readText(buffer, at + 32, 160),
-      name: readText(buffer, at + 192, 320),
+      ifindex: Array.from({ length: 32 }, (_, i) => buffer.readUInt32LE(at + 16 + i * 4)),
+      interfaces: readText(buffer, at + 144, 512),
+      netns: readText(buffer, at + 656, 160),
+      name: readText(buffer, at + 816, 320),
     };
   },
   write(buffer: Buffer, at: number, value: SalPod): void {
     buffer.writeUInt32LE(value.flags, at);
-    buffer.writeUInt32LE(value.ifindex, at + 4);
+    buffer.writeUInt32LE(value.devices, at + 4);
     buffer.writeBigUInt64LE(value.netnsInode, at + 8);
-    writeText(buffer, at + 16, 16, value.interface);
-    writeText(buffer, at + 32, 160, value.netns);
-    writeText(buffer, at + 192, 320, value.name);
+    for (let i = 0; i < 32; i++) buffer.writeUInt32LE(value.ifindex[i] ?? 0, at + 16 + i * 4);
+    writeText(buffer, at + 144, 512, value.interfaces);
+    writeText(buffer, at + 656, 160, value.netns);
+    writeText(buffer, at + 816, 320, value.name);
   },
 } as const;
 
@@ -301,75 +371,6 @@ export const salPair = {
     buffer.writeUInt8(value.direction, at + 2);
     writeBytes(buffer, at + 4, 16, value.local);
     writeBytes(buffer, at + 20, 16, value.remote);
-  },
-} as const;
-
-export interface SalFragmentKey {
-  scope: SalScope;
-  local: Buffer;
-  remote: Buffer;
-  id: number;
-}
-
-export const salFragmentKey = {
-  size: 40,
-  offset: { scope: 0, local: 4, remote: 20, id: 36 },
-  read(buffer: Buffer, at = 0): SalFragmentKey {
-    return {
-      scope: salScope.read(buffer, at),
-      local: Buffer.from(buffer.subarray(at + 4, at + 4 + 16)),
-      remote: Buffer.from(buffer.subarray(at + 20, at + 20 + 16)),
-      id: buffer.readUInt32LE(at + 36),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalFragmentKey): void {
-    salScope.write(buffer, at, value.scope);
-    writeBytes(buffer, at + 4, 16, value.local);
-    writeBytes(buffer, at + 20, 16, value.remote);
-    buffer.writeUInt32LE(value.id, at + 36);
-  },
-} as const;
-
-export interface SalFragment {
-  state: number;
-  slot: number;
-  flowId: bigint;
-}
-
-export const salFragment = {
-  size: 16,
-  offset: { state: 0, slot: 4, flowId: 8 },
-  read(buffer: Buffer, at = 0): SalFragment {
-    return {
-      state: buffer.readUInt8(at),
-      slot: buffer.readUInt32LE(at + 4),
-      flowId: buffer.readBigUInt64LE(at + 8),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalFragment): void {
-    buffer.writeUInt8(value.state, at);
-    buffer.writeUInt32LE(value.slot, at + 4);
-    buffer.writeBigUInt64LE(value.flowId, at + 8);
-  },
-} as const;
-
-export interface SalDrop {
-  packets: bigint;
-  bytes: bigint;
-}
-
-export const salDrop = {
-  size: 16,
-  offset: { packets: 0, bytes: 8 },
-  read(buffer: Buffer, at = 0): SalDrop {
-    return {
-      packets: buffer.readBigUInt64LE(at),
-      bytes: buffer.readBigUInt64LE(at + 8),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalDrop): void {
-    buffer.writeBigUInt64LE(value.packets, at);
-    buffer.writeBigUInt64LE(value.bytes, at + 8);
   },
 } as const;
 

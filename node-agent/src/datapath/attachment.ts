@@ -1,15 +1,15 @@
 /**
- * The programs of one pod: an instance of their own, whose read-only data carries the pod's id, attached to both ways
- * of its device. By TCX the links are pinned; where the kernel has none (before 6.6), by clsact, whose filters live
- * in the kernel by themselves.
+ * A pod's entries on both ways of each of its devices. By TCX the links are pinned; where the kernel has none (before
+ * 6.6), by clsact, whose filters live in the kernel by themselves.
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { native, type AttachDirection, type BpfMap, type BpfProgram } from '../native.js';
-import type { SalConfig } from './abi.generated.js';
+import { isNativeError, native, type AttachDirection, type BpfProgram } from '../native.js';
 import { explained } from './errors.js';
-import { encodeConfig, mapNames, podsFolder, type MapName } from './pins.js';
+import { podsFolder } from './pins.js';
+import { closePrograms, loadPrograms, type ProgramContext, type Programs } from './programs.js';
 
+/** Ingress first: a reply must never meet an egress rule's packet untranslated. */
 const directions: readonly AttachDirection[] = ['ingress', 'egress'];
 /** Ours among a device's clsact filters. */
 export const clsactHandle = 0x5a1;
@@ -19,51 +19,28 @@ export interface AttachTarget {
   id: number;
   name: string;
   netns: string;
-  ifindex: number;
+  /** ifindexes */
+  devices: readonly number[];
   /** attached by TCX links; else by clsact filters */
   tcx: boolean;
 }
 
-export interface Programs {
-  ingress: BpfProgram;
-  egress: BpfProgram;
-}
-
-export interface AttachContext {
+export interface AttachContext extends ProgramContext {
   pinRoot: string;
-  objectPath: string;
-  config: SalConfig;
-  maps: Record<MapName, BpfMap>;
-  kernelContext: boolean;
 }
 
-export function linkPin(pinRoot: string, podId: number, direction: AttachDirection): string {
-  return join(podsFolder(pinRoot), `${podId}_${direction}`);
+export function linkPin(pinRoot: string, podId: number, ifindex: number, direction: AttachDirection): string {
+  return join(podsFolder(pinRoot), `${podId}_${ifindex}_${direction}`);
 }
 
-/** Load an instance for this pod. The caller closes the programs. */
-export async function loadPrograms(context: AttachContext, podId: number): Promise<Programs> {
-  return explained(context.objectPath, () => {
-    const object = native().openObject(context.objectPath);
-    try {
-      object.setVariable(
-        'config',
-        encodeConfig({ ...context.config, pod: podId, kernelContext: context.kernelContext ? 1 : 0 }),
-      );
-      for (const name of mapNames) object.reuseMap(name, context.maps[name]);
-      object.load();
-      return { ingress: object.program('sal_ingress'), egress: object.program('sal_egress') };
-    } finally {
-      object.close();
-    }
-  });
-}
-
-/** Attach both ways, or neither. Ingress first: a reply must never meet an egress rule's packet untranslated. */
+/** Attach both ways of all devices, or nothing. */
 export async function attachPod(context: AttachContext, target: AttachTarget): Promise<void> {
+  if (target.devices.length === 0) return;
   const programs = await loadPrograms(context, target.id);
   try {
-    for (const direction of directions) await attachOne(context, target, direction, programs[direction]);
+    for (const direction of directions)
+      for (const ifindex of target.devices)
+        await attachOne(context, target, ifindex, direction, programs[direction]);
   } catch (error) {
     await detachPod(context, target);
     throw error;
@@ -75,39 +52,34 @@ export async function attachPod(context: AttachContext, target: AttachTarget): P
 async function attachOne(
   context: AttachContext,
   target: AttachTarget,
+  ifindex: number,
   direction: AttachDirection,
   program: BpfProgram,
 ): Promise<void> {
-  await explained(`pod ${target.name}, ${direction} of device ${target.ifindex}`, async () => {
-    if (!target.tcx) {
-      await native().attachClsact(
-        target.netns,
-        target.ifindex,
-        direction,
-        program,
-        clsactHandle,
-        clsactPriority,
-      );
+  const { name, netns, id, tcx } = target;
+  await explained(`pod ${name}, ${direction} of device ${ifindex}`, async () => {
+    if (!tcx) {
+      await native().attachClsact(netns, ifindex, direction, program, clsactHandle, clsactPriority);
       return;
     }
-    const link = await native().attachTcx(target.netns, target.ifindex, direction, program);
+    const link = await native().attachTcx(netns, ifindex, direction, program);
     try {
-      link.pin(linkPin(context.pinRoot, target.id, direction));
+      link.pin(linkPin(context.pinRoot, id, ifindex, direction));
     } finally {
       link.close();
     }
   });
 }
 
-/** Detach both ways. Fine where nothing is attached, or where the namespace is gone and took all with it. */
+/** Detach from all devices. Fine where nothing is attached, or where the namespace is gone and took all with it. */
 export async function detachPod(context: AttachContext, target: AttachTarget): Promise<void> {
-  for (const direction of [...directions].reverse()) {
-    if (target.tcx) detachLink(linkPin(context.pinRoot, target.id, direction));
-    else
-      await native()
-        .detachClsact(target.netns, target.ifindex, direction, clsactHandle, clsactPriority)
-        .catch(ignoreGone);
-  }
+  for (const direction of [...directions].reverse())
+    for (const ifindex of target.devices)
+      if (target.tcx) detachLink(linkPin(context.pinRoot, target.id, ifindex, direction));
+      else
+        await native()
+          .detachClsact(target.netns, ifindex, direction, clsactHandle, clsactPriority)
+          .catch(ignoreGone);
 }
 
 function detachLink(pin: string): void {
@@ -126,55 +98,73 @@ function ignoreGone(error: unknown): void {
   if (!['ENOENT', 'ENODEV', 'EINVAL'].includes((error as { code?: string }).code ?? '')) throw error;
 }
 
-/** What is attached now: `missing` where one of both ways has nothing of ours. */
-export async function attachedTags(
+type Tags = Record<AttachDirection, string | undefined>;
+
+/** What is attached now: no tag where a way has nothing of ours; undefined where the device went away. */
+async function attachedTags(
   context: AttachContext,
   target: AttachTarget,
-): Promise<Record<AttachDirection, string | undefined>> {
+  ifindex: number,
+): Promise<Tags | undefined> {
   const tag = async (direction: AttachDirection): Promise<string | undefined> => {
-    if (target.tcx && !existsSync(linkPin(context.pinRoot, target.id, direction))) return undefined;
-    const programs = await native().attachedPrograms(target.netns, target.ifindex, direction);
+    if (target.tcx && !existsSync(linkPin(context.pinRoot, target.id, ifindex, direction))) return undefined;
+    const programs = await native().attachedPrograms(target.netns, ifindex, direction);
     return programs.find((program) => program.name === `sal_${direction}`)?.tag;
   };
-  return { ingress: await tag('ingress'), egress: await tag('egress') };
+  try {
+    return { ingress: await tag('ingress'), egress: await tag('egress') };
+  } catch (error) {
+    if (isNativeError(error) && error.code === 'ENODEV') return undefined;
+    throw error;
+  }
 }
 
 /**
- * Bring what an earlier agent left to this agent's programs: swapped under the link without a gap where they differ,
- * attached where one is missing (the earlier agent was killed half way).
+ * Bring what an earlier agent left to this agent's entries: swapped under the link without a gap where they differ,
+ * attached where one is missing (the earlier agent was killed half way). Returns the devices that are still there.
  */
-export async function adoptPod(context: AttachContext, target: AttachTarget): Promise<void> {
-  const tags = await attachedTags(context, target);
+export async function adoptAttachment(context: AttachContext, target: AttachTarget): Promise<number[]> {
   const programs = await loadPrograms(context, target.id);
+  const present: number[] = [];
   try {
-    for (const direction of directions)
-      if (tags[direction] !== programs[direction].info().tag)
-        await replaceOne(context, target, direction, programs[direction], tags[direction] !== undefined);
+    for (const ifindex of target.devices) {
+      const tags = await attachedTags(context, target, ifindex);
+      if (tags === undefined) await detachPod(context, { ...target, devices: [ifindex] });
+      else {
+        await adoptDevice(context, target, ifindex, programs, tags);
+        present.push(ifindex);
+      }
+    }
+    return present;
   } finally {
     closePrograms(programs);
   }
 }
 
-/** A filter is replaced where it is; so is a link's program; a link whose device lost it is made anew. */
-async function replaceOne(
+async function adoptDevice(
   context: AttachContext,
   target: AttachTarget,
-  direction: AttachDirection,
-  program: BpfProgram,
-  isAttached: boolean,
+  ifindex: number,
+  programs: Programs,
+  tags: Tags,
 ): Promise<void> {
-  const pin = linkPin(context.pinRoot, target.id, direction);
-  if (!isAttached) rmSync(pin, { force: true });
-  if (!target.tcx || !isAttached) return attachOne(context, target, direction, program);
+  for (const direction of directions) {
+    const program = programs[direction];
+    if (tags[direction] === program.info().tag) continue;
+    const pin = linkPin(context.pinRoot, target.id, ifindex, direction);
+    const isAttached = tags[direction] !== undefined;
+    // A link whose device lost it is made anew; a filter is replaced where it is, and so is a link's program.
+    if (!isAttached) rmSync(pin, { force: true });
+    if (!target.tcx || !isAttached) await attachOne(context, target, ifindex, direction, program);
+    else updateLink(pin, program);
+  }
+}
+
+function updateLink(pin: string, program: BpfProgram): void {
   const link = native().openPinnedLink(pin);
   try {
     link.update(program);
   } finally {
     link.close();
   }
-}
-
-export function closePrograms(programs: Programs): void {
-  programs.ingress.close();
-  programs.egress.close();
 }

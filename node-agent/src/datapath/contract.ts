@@ -321,11 +321,16 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       expect(
         await failureOf(datapath.addPod({ ...spec, name: 'ns/gone', netns: '/run/netns/serval-gone' })),
       ).toMatchObject({ code: 'ERR_NETNS_GONE' });
-      expect(await failureOf(datapath.addPod({ ...spec, name: 'ns/odd', interface: 'eth7' }))).toMatchObject({
+      expect(
+        await failureOf(datapath.addPod({ ...spec, name: 'ns/odd', interfaces: ['eth0', 'eth7'] })),
+      ).toMatchObject({
         code: 'ERR_NOT_FOUND',
       });
       expect(await failureOf(datapath.addPod({ ...harness.pods[1], name: spec.name }))).toMatchObject({
         code: 'ERR_CONFLICT',
+      });
+      expect(await failureOf(datapath.addPod({ ...spec, name: 'ns/none', interfaces: [] }))).toMatchObject({
+        code: 'ERR_BAD_INPUT',
       });
     });
 

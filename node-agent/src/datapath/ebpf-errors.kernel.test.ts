@@ -106,7 +106,7 @@ describe('the eBPF data plane refuses', () => {
     const datapath = await EbpfDatapath.open({ bpffs: fixture.bpffs, slots: 64 });
     const pod = fixture.pod(0);
     await datapath.addPod(pod);
-    execFileSync('nsenter', [`--net=${pod.netns}`, 'ip', 'link', 'delete', pod.interface]);
+    execFileSync('nsenter', [`--net=${pod.netns}`, 'ip', 'link', 'delete', 'eth0']);
     const failure = await failureOf(datapath.apply(pod.name, [rule]));
     expect(failure).toMatchObject({ code: 'ERR_NOT_FOUND' });
     expect(failure.subject).toContain(pod.name);

@@ -6,10 +6,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { native } from '../native.js';
 import { frame, ipv4, ipv6, tcp, udp } from '../packet-tests/builder.js';
 import { salPod, salPodFlag, salReason } from './abi.generated.js';
-import { closePrograms, loadPrograms } from './attachment.js';
 import { defaultObjectPath } from './ebpf.js';
 import type { Verdict } from './fake.js';
 import { closeMaps, openMaps } from './pins.js';
+import { closePrograms, loadPrograms } from './programs.js';
 import type { DropReason, Endpoint, FlowTuple, PodSpec, Protocol } from './types.js';
 
 /** TC_ACT_SHOT, and TC_ACT_REDIRECT to nowhere (what is held has to look sent). */
@@ -33,7 +33,7 @@ export class KernelFixture {
   }
 
   pod(index: number): PodSpec {
-    return { name: `ns/pod-${index}`, netns: `/run/netns/${this.namespaces[index]}`, interface: 'eth0' };
+    return { name: `ns/pod-${index}`, netns: `/run/netns/${this.namespaces[index]}`, interfaces: ['eth0'] };
   }
 
   /** Take a pod's namespace away, as the end of a pod does. */
@@ -55,7 +55,7 @@ export class KernelFixture {
     tuple: FlowTuple,
     opens = false,
   ): Promise<Verdict> {
-    const { maps, config } = await openMaps({
+    const { maps } = await openMaps({
       pinRoot: join(this.bpffs, 'serval'),
       objectPath: defaultObjectPath,
       slots: 0,
@@ -67,14 +67,10 @@ export class KernelFixture {
         return record.flags & salPodFlag.USED && record.name === pod;
       });
       if (found === undefined) return { kind: 'pass', tuple };
-      const context = {
-        pinRoot: '',
-        objectPath: defaultObjectPath,
-        config,
-        maps,
-        kernelContext: native().probe().kernelContext,
-      };
-      const programs = await loadPrograms(context, keys.readUInt32LE(found * 4));
+      const programs = await loadPrograms(
+        { objectPath: defaultObjectPath, maps },
+        keys.readUInt32LE(found * 4),
+      );
       const before = dropTotals(maps.sal_drops.entries().values);
       const result = programs[direction].run({ data: packetOf(direction, protocol, tuple, opens) });
       closePrograms(programs);

@@ -7,17 +7,20 @@ import { mkdirSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import { native, type FlowTable, type RingBuffer } from '../native.js';
-import { salDrop, salLimit, salPod, salPodFlag, salReason, type SalPod } from './abi.generated.js';
-import { adoptPod, attachPod, detachPod, type AttachContext } from './attachment.js';
+import { salDrop, salReason } from './abi.generated.js';
+import type { AttachContext } from './attachment.js';
 import { explained, servalError } from './errors.js';
 import { KeptStore } from './kept.js';
+import { Lanes } from './lanes.js';
 import { takeLock } from './lock.js';
 import { PairTable } from './pair-table.js';
 import { closeMaps, encodeConfig, openMaps, type SharedMaps } from './pins.js';
+import { installPrograms } from './programs.js';
+import type { KnownPod, PodMarks } from './pod-records.js';
+import { PodTable } from './pod-table.js';
 import { dropReasons, noDrops } from './reasons.js';
 import { AddressReader, encodeKeys, planSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
 import { countFlows, countHops, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
-import { decodePod, encodePod, target, type KnownPod } from './pod-records.js';
 import { warmUp } from './warm-up.js';
 import type {
   Datapath,
@@ -52,10 +55,10 @@ export const defaultObjectPath = new URL('../../build/sal_pod.bpf.o', import.met
 const recycleDelayMs = 20;
 
 export class EbpfDatapath implements Datapath {
-  private readonly known = new Map<string, KnownPod>();
   private readonly reader = new AddressReader();
   private readonly kept = new KeptStore();
-  private queue: Promise<unknown> = Promise.resolve();
+  /** one for each pod: whoever waits for a pod's programs to be attached keeps nobody else waiting */
+  private readonly lanes = new Lanes();
   private recycling: NodeJS.Timeout | undefined;
   private ring: RingBuffer | undefined;
 
@@ -65,7 +68,7 @@ export class EbpfDatapath implements Datapath {
     private readonly table: FlowTable,
     private readonly pairs: PairTable,
     private readonly lock: Server,
-    private readonly tcx: boolean,
+    private readonly known: PodTable,
   ) {}
 
   /**
@@ -84,6 +87,7 @@ export class EbpfDatapath implements Datapath {
     const lock = await takeLock(realpathSync(bpffs));
     try {
       const datapath = await EbpfDatapath.assemble(options, pinRoot, objectPath, lock);
+      await installPrograms(datapath.context);
       await datapath.adopt();
       warmUp();
       return datapath;
@@ -106,86 +110,61 @@ export class EbpfDatapath implements Datapath {
     const context: AttachContext = { pinRoot, objectPath, config, maps, kernelContext };
     const table = native().flowTable(maps.sal_buckets, maps.sal_slots, encodeConfig(config));
     const tcx = options.attach === undefined ? probe.tcx : options.attach === 'tcx';
-    const datapath = new EbpfDatapath(context, shared, table, new PairTable(maps.sal_pairs), lock, tcx);
+    const pairs = new PairTable(maps.sal_pairs);
+    const datapath = new EbpfDatapath(context, shared, table, pairs, lock, new PodTable(context, tcx));
     datapath.ring = native().ringBuffer(maps.sal_kept_packets, (record) => datapath.kept.add(record));
     return datapath;
   }
 
   /** Detach everything, unpin everything. For hosts that leave the data plane for good, and for tests. */
   async uninstall(): Promise<void> {
-    await this.serialised(async () => {
-      for (const pod of this.known.values()) if (pod.attached) await detachPod(this.context, target(pod));
-      rmSync(this.context.pinRoot, { recursive: true, force: true });
-    });
+    await this.lanes.idle();
+    await this.known.detachAll();
+    rmSync(this.context.pinRoot, { recursive: true, force: true });
     await this.close();
   }
 
   async addPod(pod: PodSpec): Promise<void> {
-    await this.serialised(async () => {
-      const known = this.known.get(pod.name);
-      const { inode, ifindex } = await explained(
-        `pod ${pod.name} (${pod.netns}, ${pod.interface})`,
-        async () => ({
-          inode: (await native().netnsIdentity(pod.netns)).inode,
-          ifindex: await native().interfaceIndex(pod.netns, pod.interface),
-        }),
-      );
-      if (known === undefined) {
-        this.known.set(pod.name, { ...pod, inode, ifindex, held: false, quiet: false });
-      } else if (known.inode === inode && known.ifindex === ifindex) {
-        known.netns = pod.netns;
-      } else {
-        throw new ServalError('ERR_CONFLICT', {
-          subject: `pod ${pod.name}`,
-          reason: 'the name is taken by a pod in another network namespace',
-          remedy: 'Remove the earlier pod first: names are unique on a node',
-        });
-      }
-    });
+    await this.lanes.run(pod.name, () => this.known.put(pod));
   }
 
   async removePod(name: string): Promise<void> {
-    await this.serialised(async () => {
-      const pod = this.known.get(name);
+    await this.lanes.run(name, async () => {
+      const pod = this.known.find(name);
       if (pod === undefined) return;
       if (pod.attached) {
         this.removeSlots(selectSlots(this.table, pod.attached.id, {}));
         await this.detach(pod);
       }
-      this.known.delete(name);
+      this.known.forget(name);
     });
   }
 
-  async pods(): Promise<PodStatus[]> {
-    return this.serialised(() =>
-      Promise.resolve(
-        [...this.known.values()].map((pod) => ({
-          name: pod.name,
-          netns: pod.netns,
-          interface: pod.interface,
-          attached: pod.attached !== undefined,
-          held: pod.held,
-          quiet: pod.quiet,
-          flows: pod.attached ? countFlows(selectSlots(this.table, pod.attached.id, {})) : 0,
-        })),
-      ),
+  pods(): Promise<PodStatus[]> {
+    return Promise.resolve(
+      this.known.all().map(({ name, netns, interfaces, attached, marks }) => ({
+        name,
+        netns,
+        interfaces: [...interfaces],
+        ...marks,
+        attached: attached !== undefined,
+        flows: attached ? countFlows(selectSlots(this.table, attached.id, {})) : 0,
+      })),
     );
   }
 
   async apply(name: string, rules: readonly FlowRule[]): Promise<void> {
     const ready = rules.map((rule) => readyRule(rule, this.reader));
-    await this.serialised(async () => {
-      const pod = this.pod(name);
+    await this.inPod(name, async (pod) => {
       if (ready.length === 0) return;
-      const { id } = await this.ensureAttached(pod);
+      const id = await this.known.ensureAttached(pod);
       await this.detachUnused(pod, () => this.publish(id, ready));
     });
   }
 
   async setState(name: string, rules: readonly FlowRule[], state: FlowState): Promise<void> {
     const ready = rules.map((rule) => readyRule(rule, this.reader));
-    await this.serialised(async () => {
-      const pod = this.pod(name);
+    await this.inPod(name, async (pod) => {
       const slots = pod.attached
         ? this.table.find(encodeKeys(pod.attached.id, ready, 'egress'))
         : new Uint32Array(ready.length);
@@ -201,8 +180,7 @@ export class EbpfDatapath implements Datapath {
   }
 
   async remove(name: string, selector: RuleSelector): Promise<number> {
-    return this.serialised(async () => {
-      const pod = this.pod(name);
+    return this.inPod(name, async (pod) => {
       if (!pod.attached) return 0;
       const selected = selectSlots(this.table, pod.attached.id, selector);
       await this.detachUnused(pod, () => this.removeSlots(selected));
@@ -218,34 +196,30 @@ export class EbpfDatapath implements Datapath {
     await this.mark(name, 'quiet', quiet);
   }
 
-  private async mark(name: string, what: 'held' | 'quiet', isOn: boolean): Promise<void> {
-    await this.serialised(async () => {
-      const pod = this.pod(name);
-      if (!isOn && !pod.attached) return;
-      const { id, tcx } = await this.ensureAttached(pod);
-      pod[what] = isOn;
-      this.writePod(id, pod, tcx);
+  private async mark(name: string, mark: keyof PodMarks, isSet: boolean): Promise<void> {
+    await this.inPod(name, async (pod) => {
+      if (!isSet && !pod.attached) return;
+      await this.known.ensureAttached(pod);
+      pod.marks[mark] = isSet;
+      this.known.write(pod);
       await this.detachUnused(pod, () => undefined);
     });
   }
 
   async flows(name?: string): Promise<FlowStatus[]> {
-    return this.serialised(() => {
-      const pods = name === undefined ? [...this.known.values()] : [this.pod(name)];
-      return Promise.resolve(pods.flatMap((pod) => this.statuses(pod)));
-    });
+    if (name === undefined) return this.known.all().flatMap((pod) => this.statuses(pod));
+    return this.inPod(name, (pod) => Promise.resolve(this.statuses(pod)));
   }
 
   async takeKept(name: string): Promise<KeptPacket[]> {
-    return this.serialised(() => {
-      const pod = this.pod(name);
+    return this.inPod(name, (pod) => {
       this.ring?.consume();
       return Promise.resolve(pod.attached ? this.kept.take(pod.attached.id, name) : []);
     });
   }
 
   async replay(name: string, packets: readonly KeptPacket[]): Promise<ReplayResult> {
-    const pod = this.pod(name);
+    const pod = this.known.get(name);
     if (packets.length === 0) return { sent: 0, refused: [] };
     const result = await explained(`pod ${name}`, () =>
       native().inject(
@@ -280,30 +254,17 @@ export class EbpfDatapath implements Datapath {
   }
 
   async close(): Promise<void> {
-    await this.serialised(() => {
-      clearTimeout(this.recycling);
-      this.ring?.close();
-      this.table.close();
-      closeMaps(this.shared.maps);
-      return new Promise<void>((resolve) => this.lock.close(() => resolve()));
-    });
+    await this.lanes.idle();
+    clearTimeout(this.recycling);
+    this.ring?.close();
+    this.table.close();
+    closeMaps(this.shared.maps);
+    await new Promise<void>((resolve) => this.lock.close(() => resolve()));
   }
 
-  /** One operation at a time: this process is the table's only writer. */
-  private serialised<Result>(work: () => Promise<Result>): Promise<Result> {
-    const result = this.queue.then(work);
-    this.queue = result.catch(() => undefined);
-    return result;
-  }
-
-  private pod(name: string): KnownPod {
-    const pod = this.known.get(name);
-    if (pod !== undefined) return pod;
-    throw new ServalError('ERR_NOT_FOUND', {
-      subject: `pod ${name}`,
-      reason: 'the data plane does not know it',
-      remedy: 'Add the pod before its flows; `pods()` lists the known ones',
-    });
+  /** Work on a pod, after all that was asked for it before. Each change of the table is done in one go, without a wait. */
+  private inPod<Result>(name: string, work: (pod: KnownPod) => Promise<Result>): Promise<Result> {
+    return this.lanes.run(name, async () => work(this.known.get(name)));
   }
 
   private statuses(pod: KnownPod): FlowStatus[] {
@@ -312,29 +273,9 @@ export class EbpfDatapath implements Datapath {
 
   /** Read back what an earlier agent left: pods with their programs, address pairs. */
   private async adopt(): Promise<void> {
-    const { count, keys, values } = this.shared.maps.sal_pods.entries();
-    for (let i = 0; i < count; i++) {
-      const record = salPod.read(values, i * salPod.size);
-      if (record.flags & salPodFlag.USED) await this.adoptPod(keys.readUInt32LE(i * 4), record);
-    }
+    await this.known.adopt((id) => this.table.remove(selectSlots(this.table, id, {}).numbers));
     this.pairs.adopt(this.table.read(this.table.published()));
-    for (const pod of this.known.values()) await this.detachUnused(pod, () => undefined);
-  }
-
-  private async adoptPod(id: number, record: SalPod): Promise<void> {
-    const pod = decodePod(id, record);
-    const identity = await native()
-      .netnsIdentity(pod.netns)
-      .catch(() => undefined);
-    if (identity?.inode === pod.inode) {
-      await adoptPod(this.context, target(pod));
-      this.known.set(pod.name, pod);
-      return;
-    }
-    // The pod ended while no agent was there to see it.
-    this.table.remove(selectSlots(this.table, id, {}).numbers);
-    await detachPod(this.context, target(pod));
-    this.clearPod(id);
+    for (const pod of this.known.all()) await this.detachUnused(pod, () => undefined);
   }
 
   private publish(id: number, ready: readonly ReadyRule[]): void {
@@ -369,66 +310,22 @@ export class EbpfDatapath implements Datapath {
     }, recycleDelayMs).unref();
   }
 
-  /** Free until used: attach with the first rule or hold. */
-  private async ensureAttached(pod: KnownPod): Promise<{ id: number; tcx: boolean }> {
-    if (pod.attached) return pod.attached;
-    const taken = new Set([...this.known.values()].map((other) => other.attached?.id));
-    let id = 1;
-    while (taken.has(id)) id++;
-    if (id >= salLimit.PODS_MAX)
-      throw new ServalError('ERR_TABLE_FULL', {
-        subject: `pod ${pod.name}`,
-        reason: `${salLimit.PODS_MAX - 1} pods of this node have programs attached already`,
-        remedy: 'Wait until flows of other pods have ended',
-      });
-    const attached = { id, tcx: this.tcx };
-    // The record comes first: a kill right after it leaves something to clean up, not something unknown.
-    this.writePod(id, pod, attached.tcx);
-    pod.attached = attached;
-    try {
-      await attachPod(this.context, target(pod));
-    } catch (error) {
-      delete pod.attached;
-      this.clearPod(id);
-      throw error;
-    }
-    return attached;
-  }
-
-  /** Do the work, then detach where the pod has neither a rule nor a hold any more. */
+  /** Do the work, then detach where the pod has neither a rule nor a mark any more. */
   private async detachUnused(pod: KnownPod, work: () => void): Promise<void> {
     try {
       await explained(`pod ${pod.name}`, work);
     } finally {
-      if (pod.attached && !pod.held && !pod.quiet && !this.pairs.hasPod(pod.attached.id))
-        await this.detach(pod);
+      const { attached, marks } = pod;
+      const isUsed = Object.values(marks).includes(true) || this.pairs.hasPod(attached?.id ?? 0);
+      if (attached && !isUsed) await this.detach(pod);
     }
   }
 
   private async detach(pod: KnownPod): Promise<void> {
-    if (!pod.attached) return;
-    const { id } = pod.attached;
-    await explained(`pod ${pod.name}`, () => detachPod(this.context, target(pod)));
-    this.clearPod(id);
+    const id = pod.attached?.id ?? 0;
+    await this.known.detach(pod);
     this.ring?.consume();
     this.kept.clear(id);
-    delete pod.attached;
-    pod.held = false;
-    pod.quiet = false;
-  }
-
-  private writePod(id: number, pod: KnownPod, tcx: boolean): void {
-    this.putPod(id, encodePod(pod, tcx));
-  }
-
-  private clearPod(id: number): void {
-    this.putPod(id, Buffer.alloc(salPod.size));
-  }
-
-  private putPod(id: number, value: Buffer): void {
-    const key = Buffer.alloc(4);
-    key.writeUInt32LE(id);
-    this.shared.maps.sal_pods.update(key, value);
   }
 }
 

@@ -11,8 +11,8 @@ datapathContract('the fake', () => {
     datapath,
     slots,
     pods: [
-      { name: 'ns/a', netns: '/fake/a', interface: 'eth0' },
-      { name: 'ns/b', netns: '/fake/b', interface: 'eth0' },
+      { name: 'ns/a', netns: '/fake/a', interfaces: ['eth0'] },
+      { name: 'ns/b', netns: '/fake/b', interfaces: ['eth0'] },
     ],
     send: (...packet) => Promise.resolve(datapath.send(...packet)),
     end: () => datapath.close(),

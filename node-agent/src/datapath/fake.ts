@@ -3,7 +3,9 @@
  * it; `keep` plays a packet that a hold kept. It passes the contract suite that the real one passes.
  */
 import { ServalError } from '@serval/api';
+import { salLimit } from './abi.generated.js';
 import { canonicalAddress } from './address.js';
+import { noMarks, type PodMarks } from './pod-records.js';
 import { noDrops } from './reasons.js';
 import { AddressReader, readyRule } from './rules.js';
 import type {
@@ -29,8 +31,7 @@ interface FakeRule extends FlowRule {
 
 interface FakePod {
   spec: PodSpec;
-  held: boolean;
-  quiet: boolean;
+  marks: PodMarks;
   /** by identity */
   outbound: Map<string, FakeRule>;
   /** by wire tuple */
@@ -66,24 +67,27 @@ export class FakeDatapath implements Datapath {
       const devices = this.devices(pod.netns);
       if (devices === undefined)
         throw failure('ERR_NETNS_GONE', `pod ${pod.name}`, 'the network namespace is gone');
-      if (!devices.includes(pod.interface))
-        throw failure('ERR_NOT_FOUND', `pod ${pod.name}`, `there is no device ${pod.interface}`);
+      if (pod.interfaces.length === 0 || pod.interfaces.length > salLimit.DEVICES_MAX)
+        throw failure('ERR_BAD_INPUT', `pod ${pod.name}`, `it has ${pod.interfaces.length} interfaces`);
+      const absent = pod.interfaces.find((name) => !devices.includes(name));
+      if (absent !== undefined)
+        throw failure('ERR_NOT_FOUND', `pod ${pod.name}`, `there is no device ${absent}`);
       const known = this.known.get(pod.name);
       if (known === undefined)
         this.known.set(pod.name, {
           spec: pod,
-          held: false,
-          quiet: false,
+          marks: { ...noMarks },
           outbound: new Map(),
           inbound: new Map(),
           kept: [],
         });
-      else if (known.spec.netns !== pod.netns || known.spec.interface !== pod.interface)
+      else if (known.spec.netns !== pod.netns)
         throw failure(
           'ERR_CONFLICT',
           `pod ${pod.name}`,
           'the name is taken by a pod in another network namespace',
         );
+      else known.spec = pod;
     });
   }
 
@@ -96,9 +100,8 @@ export class FakeDatapath implements Datapath {
     return Promise.resolve(
       [...this.known.values()].map((pod) => ({
         ...pod.spec,
-        attached: pod.held || pod.quiet || pod.outbound.size + pod.inbound.size > 0,
-        held: pod.held,
-        quiet: pod.quiet,
+        ...pod.marks,
+        attached: Object.values(pod.marks).includes(true) || pod.outbound.size + pod.inbound.size > 0,
         flows: new Set(statuses(pod).map((flow) => flow.flowId)).size,
       })),
     );
@@ -163,13 +166,13 @@ export class FakeDatapath implements Datapath {
 
   holdPod(name: string, held: boolean): Promise<void> {
     return attempt(() => {
-      this.pod(name).held = held;
+      this.pod(name).marks.held = held;
     });
   }
 
   quiescePod(name: string, quiet: boolean): Promise<void> {
     return attempt(() => {
-      this.pod(name).quiet = quiet;
+      this.pod(name).marks.quiet = quiet;
     });
   }
 
@@ -214,8 +217,9 @@ export class FakeDatapath implements Datapath {
   ): Verdict {
     const pod = this.pod(name);
     const rule = (direction === 'egress' ? pod.outbound : pod.inbound).get(tupleName(protocol, tuple));
-    const reason = heldAs(pod, rule, direction, opens && protocol === 'tcp');
-    if (reason !== undefined && reason !== 'HELD' && opens) pod.kept.push(opening(name, direction, tuple));
+    const isKnock = opens && protocol === 'tcp';
+    const reason = heldAs(pod, rule, direction, isKnock);
+    if (reason !== undefined && reason !== 'HELD' && isKnock) pod.kept.push(opening(name, direction, tuple));
     return reason === undefined ? translated(rule, direction, tuple) : this.drop(reason);
   }
 
@@ -240,8 +244,8 @@ function heldAs(
   opens: boolean,
 ): DropReason | undefined {
   if (direction === 'egress' && rule?.state === 'held') return 'HELD';
-  if (pod.held) return 'HELD_POD';
-  return pod.quiet && opens && rule === undefined ? 'HELD_NEW' : undefined;
+  if (pod.marks.held) return 'HELD_POD';
+  return pod.marks.quiet && opens && rule === undefined ? 'HELD_NEW' : undefined;
 }
 
 /** Without a packet: what stands on this data plane doesn't look into it. */

@@ -19,6 +19,7 @@ export const mapNames = [
   'sal_fragments',
   'sal_drops',
   'sal_kept_packets',
+  'sal_programs',
   'sal_config_map',
 ] as const;
 
@@ -53,25 +54,31 @@ export async function openMaps(options: PinOptions): Promise<SharedMaps> {
 async function adoptMaps(options: PinOptions): Promise<SharedMaps> {
   const folder = mapsFolder(options.pinRoot);
   return explained(folder, () => {
-    const maps = openAll((name) => native().openPinnedMap(join(folder, name)));
-    const value = maps.sal_config_map.lookup(Buffer.alloc(4)) ?? Buffer.alloc(0);
-    const config = value.length === salConfig.size ? salConfig.read(value) : undefined;
+    const config = readConfig(folder);
     if (config?.abiVersion !== salLimit.ABI_VERSION) {
-      closeMaps(maps);
       throw new ServalError('ERR_STATE_MISMATCH', {
         subject: folder,
         reason: `the pinned maps are of version ${config?.abiVersion ?? 'unknown'}, this agent reads version ${salLimit.ABI_VERSION}`,
         remedy: 'Run the agent that made them, or end the translated flows and remove the folder',
       });
     }
+    const maps = openAll((name) => native().openPinnedMap(join(folder, name)));
     return { maps, config, adopted: true };
   });
+}
+
+/** Before anything else is opened: other versions have other maps. */
+function readConfig(folder: string): SalConfig | undefined {
+  const map = native().openPinnedMap(join(folder, 'sal_config_map'));
+  const value = map.lookup(Buffer.alloc(4)) ?? Buffer.alloc(0);
+  map.close();
+  return value.length === salConfig.size ? salConfig.read(value) : undefined;
 }
 
 async function createMaps(options: PinOptions): Promise<SharedMaps> {
   checkSlots(options.slots);
   const folder = mapsFolder(options.pinRoot);
-  return explained(options.objectPath, () => {
+  return explained(options.objectPath, async () => {
     mkdirSync(folder, { recursive: true });
     mkdirSync(podsFolder(options.pinRoot), { recursive: true });
     const object = native().openObject(options.objectPath);
@@ -80,7 +87,7 @@ async function createMaps(options: PinOptions): Promise<SharedMaps> {
       object.setMaxEntries('sal_buckets', config.bucketMask + 1);
       object.setMaxEntries('sal_slots', options.slots);
       for (const program of object.programNames()) object.setAutoload(program, false);
-      object.load();
+      await object.load();
       const maps = openAll((name) => object.map(name));
       maps.sal_config_map.update(Buffer.alloc(4), encodeConfig(config));
       for (const name of mapNames) maps[name].pin(join(folder, name));
@@ -112,7 +119,6 @@ function newConfig(slots: number): SalConfig {
     abiVersion: salLimit.ABI_VERSION,
     bucketMask: slots - 1,
     slots,
-    pod: 0,
     kernelContext: 0,
     seed,
     mappedPrefixes: mappedPrefixes(seed),

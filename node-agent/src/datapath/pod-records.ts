@@ -1,49 +1,62 @@
-/** The pods that have programs attached, as they are pinned for the next agent: struct sal_pod. */
-import { salPod, salPodFlag, type SalPod } from './abi.generated.js';
+/** What is known of a pod, and its pinned record for the next agent: struct sal_pod, where programs are attached. */
+import { salLimit, salPod, salPodFlag, type SalPod } from './abi.generated.js';
 import type { AttachTarget } from './attachment.js';
 import type { PodSpec } from './types.js';
 
-export interface KnownPod extends PodSpec {
-  inode: bigint;
-  ifindex: number;
+/** What can be wanted of a pod as a whole, beside its rules. */
+export interface PodMarks {
   held: boolean;
   quiet: boolean;
-  /** id and way of attachment, where programs are attached */
-  attached?: { id: number; tcx: boolean };
 }
 
-export function encodePod(pod: KnownPod, tcx: boolean): Buffer {
-  const flags =
-    salPodFlag.USED |
-    (pod.held ? salPodFlag.HELD : 0) |
-    (pod.quiet ? salPodFlag.QUIET : 0) |
-    (tcx ? 0 : salPodFlag.CLSACT);
+export const noMarks: PodMarks = { held: false, quiet: false };
+
+export interface Attachment {
+  id: number;
+  tcx: boolean;
+}
+
+export interface KnownPod extends PodSpec {
+  inode: bigint;
+  /** ifindexes in the order of the interfaces */
+  devices: number[];
+  marks: PodMarks;
+  /** where programs are attached */
+  attached?: Attachment;
+}
+
+export function encodePod(pod: KnownPod, { tcx }: Attachment): Buffer {
+  const { held, quiet } = pod.marks;
   const value = Buffer.alloc(salPod.size);
   salPod.write(value, 0, {
-    flags,
-    ifindex: pod.ifindex,
+    flags:
+      salPodFlag.USED |
+      (held ? salPodFlag.HELD : 0) |
+      (quiet ? salPodFlag.QUIET : 0) |
+      (tcx ? 0 : salPodFlag.CLSACT),
+    devices: pod.devices.length,
     netnsInode: pod.inode,
-    interface: pod.interface,
+    ifindex: [...pod.devices, ...Array<number>(salLimit.DEVICES_MAX - pod.devices.length).fill(0)],
+    interfaces: pod.interfaces.join(' '),
     netns: pod.netns,
     name: pod.name,
   });
   return value;
 }
 
-export function decodePod(id: number, record: SalPod): KnownPod {
+export function decodePod(id: number, record: SalPod): KnownPod & { attached: Attachment } {
+  const has = (flag: number): boolean => (record.flags & flag) !== 0;
   return {
     name: record.name,
     netns: record.netns,
-    interface: record.interface,
+    interfaces: record.interfaces.split(' '),
     inode: record.netnsInode,
-    ifindex: record.ifindex,
-    held: (record.flags & salPodFlag.HELD) !== 0,
-    quiet: (record.flags & salPodFlag.QUIET) !== 0,
-    attached: { id, tcx: (record.flags & salPodFlag.CLSACT) === 0 },
+    devices: record.ifindex.slice(0, record.devices),
+    marks: { held: has(salPodFlag.HELD), quiet: has(salPodFlag.QUIET) },
+    attached: { id, tcx: !has(salPodFlag.CLSACT) },
   };
 }
 
-export function target(pod: KnownPod): AttachTarget {
-  const { id, tcx } = pod.attached ?? { id: 0, tcx: true };
-  return { id, tcx, name: pod.name, netns: pod.netns, ifindex: pod.ifindex };
+export function target(pod: KnownPod, { id, tcx }: Attachment, devices = pod.devices): AttachTarget {
+  return { id, tcx, name: pod.name, netns: pod.netns, devices };
 }

@@ -53,8 +53,8 @@ export interface PodSpec {
   name: string;
   /** path of the pod's network namespace */
   netns: string;
-  /** its device, `eth0` as a rule */
-  interface: string;
+  /** its devices: `eth0` as a rule; several where it is the host's own namespace. All are translated alike. */
+  interfaces: string[];
 }
 
 export interface PodStatus extends PodSpec {
@@ -99,8 +99,10 @@ export interface RuleSelector {
 
 export interface Datapath {
   /**
-   * Make a pod known. Nothing is attached: that happens with its first rule or hold, and ends with its last.
-   * @throws ServalError ERR_NETNS_GONE, ERR_NOT_FOUND (device), ERR_CONFLICT (the name has another namespace)
+   * Make a pod known, or its devices where it is known already and they have changed. Nothing is attached: that happens
+   * with its first rule or hold, and ends with its last.
+   * @throws ServalError ERR_NETNS_GONE, ERR_NOT_FOUND (device), ERR_CONFLICT (the name has another namespace),
+   * ERR_BAD_INPUT (no devices, or more than 32)
    */
   addPod(pod: PodSpec): Promise<void>;
   /** Forget a pod and everything that it has here. Unknown names are fine. */

@@ -8,17 +8,18 @@ import { join } from 'node:path';
 import {
   native,
   isNativeError,
+  type BpfMap,
   type FlowTable,
   type RingBuffer,
   type TestRunInput,
   type TestRunResult,
 } from '../native.js';
-import { salDrop, salPod, salPodFlag, salReason, salSlot } from '../datapath/abi.generated.js';
-import { closePrograms, loadPrograms, type Programs } from '../datapath/attachment.js';
+import { salDrop, salLimit, salPod, salPodFlag, salReason, salSlot } from '../datapath/abi.generated.js';
 import { defaultObjectPath } from '../datapath/ebpf.js';
 import { KeptStore } from '../datapath/kept.js';
 import { PairTable } from '../datapath/pair-table.js';
 import { closeMaps, encodeConfig, openMaps, type SharedMaps } from '../datapath/pins.js';
+import { closePrograms, installPrograms, loadPrograms, type Programs } from '../datapath/programs.js';
 import { dropReasons } from '../datapath/reasons.js';
 import { AddressReader, encodeSlots, readyRule, stateNumber, type SlotPlan } from '../datapath/rules.js';
 import type { DropReason, KeptPacket } from '../datapath/types.js';
@@ -52,6 +53,7 @@ export type DropCounts = Record<DropReason, { packets: number; bytes: number }>;
 
 export class Harness {
   readonly kept = new KeptStore();
+  private readonly arrays: BpfMap[] = [];
   private readonly programs = new Map<string, Programs>();
   private readonly reader = new AddressReader();
   private readonly ring: RingBuffer;
@@ -99,15 +101,27 @@ export class Harness {
   private async loadAll(): Promise<void> {
     const ways = native().probe().kernelContext ? [true, false] : [false];
     for (const kernelContext of ways) {
-      for (const id of Object.values(podIds)) {
-        const { config, maps } = this.shared;
-        const context = { pinRoot: '', objectPath: this.objectPath, config, maps, kernelContext };
+      // Entries jump by a map of the way's own.
+      const maps = { ...this.shared.maps, sal_programs: await this.programArray() };
+      const context = { objectPath: this.objectPath, config: this.shared.config, maps, kernelContext };
+      await installPrograms(context);
+      this.arrays.push(maps.sal_programs);
+      for (const id of Object.values(podIds))
         this.programs.set(`${id}/${kernelContext}`, await loadPrograms(context, id));
-      }
     }
   }
 
+  private async programArray(): Promise<BpfMap> {
+    const object = native().openObject(this.objectPath);
+    for (const name of object.programNames()) object.setAutoload(name, false);
+    await object.load();
+    const array = object.map('sal_programs');
+    object.close();
+    return array;
+  }
+
   dispose(): void {
+    for (const array of this.arrays) array.close();
     for (const programs of this.programs.values()) closePrograms(programs);
     this.ring.close();
     this.table.close();
@@ -197,10 +211,11 @@ export class Harness {
   /** What is to hold for a pod as a whole; of what is not named, nothing. */
   markPod(pod: number, { held = false, quiet = false }: PodMarks): void {
     const value = Buffer.alloc(salPod.size);
-    const text = { interface: 'eth0', netns: '', name: `test/${pod}` };
+    const text = { interfaces: 'eth0', netns: '', name: `test/${pod}` };
     salPod.write(value, 0, {
       flags: salPodFlag.USED | (held ? salPodFlag.HELD : 0) | (quiet ? salPodFlag.QUIET : 0),
-      ifindex: 0,
+      devices: 0,
+      ifindex: Array<number>(salLimit.DEVICES_MAX).fill(0),
       netnsInode: 0n,
       ...text,
     });

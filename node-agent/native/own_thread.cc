@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "netns_thread.h"
+#include "own_thread.h"
 
 #include <fcntl.h>
 #include <node_api.h>
@@ -27,10 +27,10 @@ void enter_netns(const std::string& path) {
 }
 
 // One thread and its Promise. It owns itself: settle() ends it, also when the environment is torn down before.
-class NetnsThread {
+class OwnThread {
  public:
-  static Napi::Promise start(Napi::Env env, const std::string& path, std::unique_ptr<NetnsTask> task) {
-    auto* self = new NetnsThread(env, path, std::move(task));
+  static Napi::Promise start(Napi::Env env, const std::optional<std::string>& path, std::unique_ptr<ThreadTask> task) {
+    auto* self = new OwnThread(env, path, std::move(task));
     const Napi::Promise promise = self->deferred_.Promise();
     try {
       self->thread_ = std::thread([self] { self->run(); });
@@ -42,8 +42,8 @@ class NetnsThread {
   }
 
  private:
-  static void settle(Napi::Env env, Napi::Function, NetnsThread* self, void*) {
-    const std::unique_ptr<NetnsThread> owned(self);
+  static void settle(Napi::Env env, Napi::Function, OwnThread* self, void*) {
+    const std::unique_ptr<OwnThread> owned(self);
     self->join();
     if (static_cast<napi_env>(env) == nullptr) {
       return;  // the environment ends: nobody is left to be told
@@ -53,17 +53,17 @@ class NetnsThread {
     self->settle_promise(env);
   }
 
-  using Done = Napi::TypedThreadSafeFunction<NetnsThread, void, settle>;
+  using Done = Napi::TypedThreadSafeFunction<OwnThread, void, settle>;
 
-  NetnsThread(Napi::Env env, std::string path, std::unique_ptr<NetnsTask> task)
+  OwnThread(Napi::Env env, std::optional<std::string> path, std::unique_ptr<ThreadTask> task)
       : deferred_(Napi::Promise::Deferred::New(env)), path_(std::move(path)), task_(std::move(task)) {
-    done_ = Done::New(env, "serval.netns", 0, 1, this);
+    done_ = Done::New(env, "serval.thread", 0, 1, this);
     // After the function was made, so that it runs before the function is taken down.
     napi_add_env_cleanup_hook(env, wait_at_exit, this);
   }
 
   // The addon may be unloaded after the environment: no thread may still run its code.
-  static void wait_at_exit(void* self) { static_cast<NetnsThread*>(self)->join(); }
+  static void wait_at_exit(void* self) { static_cast<OwnThread*>(self)->join(); }
 
   void join() {
     if (thread_.joinable()) {
@@ -73,17 +73,21 @@ class NetnsThread {
 
   void run() {
     try {
-      enter_netns(path_);
+      if (path_) {
+        enter_netns(*path_);
+      }
       task_->run();
     } catch (const NativeFailure& failure) {
       failure_ = failure;
     } catch (const std::bad_alloc&) {
-      failure_.emplace(ENOMEM, "netns(" + path_ + ")");
+      failure_.emplace(ENOMEM, name());
     } catch (const std::exception& error) {
-      failure_.emplace(EIO, "netns(" + path_ + ")", error.what());
+      failure_.emplace(EIO, name(), error.what());
     }
     done_.NonBlockingCall();
   }
+
+  std::string name() const { return path_ ? "netns(" + *path_ + ")" : "thread"; }
 
   void settle_promise(Napi::Env env) {
     try {
@@ -108,8 +112,8 @@ class NetnsThread {
   }
 
   Napi::Promise::Deferred deferred_;
-  const std::string path_;
-  const std::unique_ptr<NetnsTask> task_;
+  const std::optional<std::string> path_;
+  const std::unique_ptr<ThreadTask> task_;
   std::optional<NativeFailure> failure_;
   Done done_;
   std::thread thread_;
@@ -117,8 +121,8 @@ class NetnsThread {
 
 }  // namespace
 
-Napi::Promise start_netns_thread(Napi::Env env, const std::string& path, std::unique_ptr<NetnsTask> task) {
-  return NetnsThread::start(env, path, std::move(task));
+Napi::Promise start_own_thread(Napi::Env env, const std::optional<std::string>& path, std::unique_ptr<ThreadTask> task) {
+  return OwnThread::start(env, path, std::move(task));
 }
 
 }  // namespace serval
