@@ -1,15 +1,13 @@
 /** The demo's story: the same migration without Serval, then with it, there and back. */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { transfer } from '@serval/node-agent';
+import type { ServalMigration } from '@serval/api';
 import { auditRecording, packetsTo, packetLine, type Recorder, type Recording } from '../lab/index.js';
 import type { LoadProcess } from './load/process.js';
 import type { CheckResult, WindowStats } from './load/protocol.js';
-import { migrate, type Migration } from './migration.js';
+import { readMove, type Move } from './move.js';
 import type { Progress } from './progress.js';
 import { formatMs, type BaselineResult, type DemoResults, type MigrationResult } from './report.js';
 import { renderTimeline } from './timeline.js';
-import type { RunningWorkload, World } from './world.js';
+import type { World } from './world.js';
 
 export interface ScenarioOptions {
   /** client connections in all */
@@ -31,9 +29,9 @@ export async function runScenario(
   const baseline = await runBaseline(world, progress, options);
   progress.heading('With Serval');
   const recorder = await world.lab.recordFabric();
-  const { migrations, results } = await runMigrations(world, progress, options);
+  const { moves, results } = await runMigrations(world, progress, options);
   const violations = await progress.run('audit what the fabric has seen', async (step) => {
-    const found = await audit(world, recorder, migrations);
+    const found = await audit(world, recorder, moves);
     step.done(`${found.packets} packets, ${found.violations.length} objections`);
     return found.violations;
   });
@@ -66,7 +64,7 @@ async function runBaseline(
     },
   );
   await Promise.all(loads.map((load) => load.beginWindow()));
-  const moved = await progress.run('move it to site 2', () => moveWithoutServal(world, source));
+  const moved = await progress.run('move it to site 2', () => world.moveWithoutServal(source, 's2-h1'));
   const checks = await progress.run(`ask every connection, ${answerMs / 1000} s of patience`, () =>
     Promise.all(loads.map((load) => load.check(answerMs))),
   );
@@ -85,78 +83,63 @@ async function runBaseline(
   };
 }
 
-/** What everybody can have today: CRIU moves the process, its connections do not come along. */
-async function moveWithoutServal(
-  world: World,
-  source: RunningWorkload,
-): Promise<RunningWorkload & { freezeMs: number }> {
-  const target = await world.seat('s2-h1');
-  const dumped = join(world.imagesDir, 'baseline-source');
-  const carried = join(world.imagesDir, 'baseline-target');
-  mkdirSync(dumped);
-  mkdirSync(carried);
-  const start = performance.now();
-  await world.mover.dump(source.workload, dumped);
-  await transfer(dumped, carried);
-  const place = { name: target.pod.name, pausePid: target.pod.pausePid, cgroup: target.cgroup };
-  const { pid } = await world.mover.restore(place, carried, { connections: 'close' });
-  world.mover.resume(place);
-  const freezeMs = performance.now() - start;
-  await world.vacate(source);
-  return { ...target, workload: { ...place, pid }, freezeMs };
-}
-
 async function runMigrations(
   world: World,
   progress: Progress,
   options: ScenarioOptions,
-): Promise<{ migrations: Migration[]; results: MigrationResult[] }> {
-  let running = await progress.run('redis-server in site 1', async () =>
-    world.startRedis(await world.seat('s1-h1')),
-  );
+): Promise<{ moves: Move[]; results: MigrationResult[] }> {
+  const running = await progress.run('redis-server in site 1', async () => {
+    const workload = await world.startRedis(await world.seat('s1-h1'));
+    await world.declare(workload);
+    return workload;
+  });
   const loads = await progress.run(`${options.connections} client connections from sites 2 and 3`, () =>
     startClients(world, running.pod.address4, options),
   );
-  const migrations: Migration[] = [];
+  const moves: Move[] = [];
   const results: MigrationResult[] = [];
+  let at = { host: 's1-h1', address: running.pod.address4 };
   for (const host of ['s2-h1', 's1-h1']) {
     await pause(options.warmUpMs);
-    const from = running.pod.address4;
+    const known = new Set(world.lab.pods.map(({ name }) => name));
     await Promise.all(loads.map((load) => load.beginWindow()));
     const migration = await progress.run(`move it to ${host === 's2-h1' ? 'site 2' : 'site 1, back'}`, () =>
-      migrate(world, running, host),
+      world.migrate(at.host, host),
     );
-    running = migration.workload;
     const checks = await progress.run('ask every connection', () =>
       Promise.all(loads.map((load) => load.check(answerMs))),
     );
     const windows = await Promise.all(loads.map((load) => load.endWindow()));
     const sum = total(checks, windows);
     if (process.env['SERVAL_DEMO_DEBUG']) console.error(JSON.stringify(windows, null, 1));
-    for (const line of renderTimeline(migration.phases)) progress.note(line);
-    progress.note(describeGap(migration, windows));
-    migrations.push(migration);
+    const move = readMove(migration, at.address);
+    for (const line of renderTimeline(move.timeline)) progress.note(line);
+    progress.note(describeGap(move, migration, windows));
+    const target = world.lab.pods.find(({ name }) => !known.has(name));
+    const to = { host, address: target?.address4 ?? '?' };
+    moves.push(move);
     results.push({
-      from,
-      to: running.pod.address4,
+      from: at.address,
+      to: to.address,
       connections: sum.connections,
       survived: sum.survived,
       resets: sum.resets,
       wrongReplies: sum.wrongReplies,
-      freezeMs: round(migration.freezeMs),
+      freezeMs: round(move.freezeMs),
       worstClientGapMs: round(sum.worstGapMs),
-      switchMs: round(migration.switchMs),
+      switchMs: round(move.switchMs),
     });
+    at = to;
   }
-  return { migrations, results };
+  return { moves, results };
 }
 
-function describeGap(migration: Migration, windows: readonly WindowStats[]): string {
+function describeGap(move: Move, { status }: ServalMigration, windows: readonly WindowStats[]): string {
   const longest = (of: (window: WindowStats) => number): number => Math.max(...windows.map(of));
   const wait = longest((window) => window.worstWaitMs);
   return (
-    `${migration.flows} flows moved, ${migration.replayed} packets replayed; ` +
-    `worst client gap ${formatMs(wait)}, that is the freeze and ${formatMs(wait - migration.freezeMs)} ` +
+    `${status?.flows ?? 0} flows moved, ${status?.replayed ?? 0} packets replayed; ` +
+    `worst client gap ${formatMs(wait)}, that is the freeze and ${formatMs(wait - move.freezeMs)} ` +
     `(${formatMs(longest((window) => window.worstGapMs))} from reply to reply, the client's own pause included)`
   );
 }
@@ -178,7 +161,7 @@ function total(checks: readonly CheckResult[], windows: readonly WindowStats[]) 
 async function audit(
   world: World,
   recorder: Recorder,
-  migrations: readonly Migration[],
+  moves: readonly Move[],
 ): Promise<{ packets: number; violations: string[] }> {
   const recording = await recorder.stop();
   const objections = auditRecording(recording, world.lab.assignments).map((violation) =>
@@ -188,7 +171,7 @@ async function audit(
       violation.packet === undefined ? '' : packetLine(violation.packet),
     ].join(' '),
   );
-  const stale = migrations.flatMap((migration) => staleSends(recording, migration));
+  const stale = moves.flatMap((move) => staleSends(recording, move));
   const all = [...objections, ...stale];
   return {
     packets: recording.packets.length,
@@ -199,8 +182,8 @@ async function audit(
   };
 }
 
-function staleSends(recording: Recording, migration: Migration): string[] {
-  return packetsTo(recording.packets, migration.oldAddress, { after: migration.switchedAt }).map(
+function staleSends(recording: Recording, move: Move): string[] {
+  return packetsTo(recording.packets, move.oldAddress, { after: move.switchedAt }).map(
     (packet) => `to an address that was left: ${packetLine(packet)}`,
   );
 }

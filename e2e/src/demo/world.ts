@@ -1,10 +1,14 @@
-/** The demo's world: a lab with three sites, a data plane on every host, a Redis and two pods full of clients. */
-import { ServalError } from '@serval/api';
-import { CriuMover, EbpfDatapath, placeInCgroup, type Datapath, type Workload } from '@serval/node-agent';
+/** The demo's world: a lab with three sites, an agent on every host, a Redis and two pods full of clients. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ServalError, type ServalMigration } from '@serval/api';
+import { CriuMover, placeInCgroup, transfer, type Workload } from '@serval/node-agent';
+import { Fleet } from '../fleet/index.js';
 import { createLab, type Lab, type Pod } from '../lab/index.js';
 import { LoadProcess } from './load/process.js';
 
 export const redisPort = 6379;
+export const workloadName = 'demo/redis';
 
 /** A pod that holds the workload, or waits for it. */
 export interface Seat {
@@ -17,36 +21,24 @@ export interface RunningWorkload extends Seat {
 }
 
 export class World {
-  readonly mover = new CriuMover();
-  /** one a host, as one agent a host would have it */
-  readonly datapaths = new Map<string, EbpfDatapath>();
+  private readonly mover = new CriuMover();
   private readonly loads: LoadProcess[] = [];
   private seats = 0;
 
   private constructor(
     readonly lab: Lab,
-    /** tmpfs: images are written and read in memory */
-    readonly imagesDir: string,
+    readonly fleet: Fleet,
   ) {}
 
   /** @throws ServalError where the machine lacks something; nothing is left behind then */
   static async build(): Promise<World> {
     const lab = await createLab({ sites: 3 });
-    const world = new World(lab, await lab.mount('tmpfs', 'images'));
     try {
-      for (const host of lab.hosts) {
-        const bpffs = await lab.mount('bpf', `bpf-${host.name}`);
-        world.datapaths.set(host.name, await EbpfDatapath.open({ bpffs, slots: 8192 }));
-      }
-      return world;
+      return new World(lab, await Fleet.start(lab));
     } catch (error) {
-      await world.remove();
+      lab.remove();
       throw error;
     }
-  }
-
-  datapathOf(pod: Pod): Datapath {
-    return this.datapaths.get(pod.host.name) as Datapath;
   }
 
   /** A new pod on a host, with an empty cgroup for a workload. */
@@ -58,19 +50,25 @@ export class World {
 
   /** Debian's redis-server in a pod; resolves when it answers. */
   async startRedis(seat: Seat): Promise<RunningWorkload> {
-    const quiet = ['--save', '', '--appendonly', 'no', '--protected-mode', 'no', '--maxclients', '1000'];
+    const quiet = ['--save', '', '--appendonly', 'no', '--protected-mode', 'no', '--maxclients', '20000'];
     const listen = ['--port', String(redisPort), '--bind', '0.0.0.0', '::'];
     const child = seat.pod.spawn('redis-server', [...listen, ...quiet], { dumpable: true, stdio: 'ignore' });
     const { pid } = await seat.pod.processOf(child);
     placeInCgroup(seat.cgroup, pid);
     await answering(seat.pod);
-    const workload = { name: `demo/${seat.pod.name}`, pausePid: seat.pod.pausePid, pid, cgroup: seat.cgroup };
+    const workload = { name: workloadName, pausePid: seat.pod.pausePid, pid, cgroup: seat.cgroup };
     return { ...seat, workload };
+  }
+
+  /** From now on agents know the workload, and may move it. */
+  async declare({ pod, workload: { pid }, cgroup }: RunningWorkload): Promise<void> {
+    await this.fleet.declare(pod, workloadName, { process: { pid, cgroup } });
   }
 
   /** A client pod with a load process in it, connected and working. */
   async startClients(name: string, host: string, server: string, connections: number): Promise<LoadProcess> {
     const pod = await this.lab.createPod({ name, host });
+    await this.fleet.declare(pod, `demo/${name}`);
     const prefix = ['nsenter', `--net=${pod.netns}`];
     const load = LoadProcess.start({ label: name, prefix });
     this.loads.push(load);
@@ -81,28 +79,47 @@ export class World {
 
   async stopClients(): Promise<void> {
     await Promise.all(this.loads.splice(0).map((load) => load.stop()));
-    for (const pod of this.lab.pods.filter(({ name }) => name.startsWith('client')))
-      await this.removePod(pod);
+    for (const pod of this.lab.pods.filter(({ name }) => name.startsWith('client'))) {
+      this.fleet.agent(pod.host.name).undeclare('ServalPod', { namespace: 'demo', name: pod.name });
+      await pod.remove();
+    }
+  }
+
+  /** What everybody can have today: CRIU moves the process, its connections do not come along. */
+  async moveWithoutServal(
+    source: RunningWorkload,
+    host: string,
+  ): Promise<RunningWorkload & { freezeMs: number }> {
+    const target = await this.seat(host);
+    const images = this.fleet.imagesDir;
+    const [dumped, carried] = [join(images, 'baseline-source'), join(images, 'baseline-target')];
+    for (const dir of [dumped, carried]) mkdirSync(dir);
+    const start = performance.now();
+    await this.mover.dump(source.workload, dumped);
+    await transfer(dumped, carried);
+    const place = { name: workloadName, pausePid: target.pod.pausePid, cgroup: target.cgroup };
+    const { pid } = await this.mover.restore(place, carried, { connections: 'close' });
+    this.mover.resume(place);
+    const freezeMs = performance.now() - start;
+    await this.vacate(source);
+    return { ...target, workload: { ...place, pid }, freezeMs };
+  }
+
+  /** By the agents: the source's is asked, and waited for. @throws ServalError where it was rolled back */
+  migrate(from: string, to: string): Promise<ServalMigration> {
+    return this.fleet.move(workloadName, from, to);
   }
 
   /** End a seat's workload, if any, and its pod. */
   async vacate(seat: Seat): Promise<void> {
     await this.mover.discard({ name: seat.pod.name, pausePid: seat.pod.pausePid, cgroup: seat.cgroup });
-    await this.removePod(seat.pod);
-  }
-
-  /** The network goes first: what a dying workload's kernel has to say must not leave. */
-  private async removePod(pod: Pod): Promise<void> {
-    const datapath = this.datapathOf(pod);
-    await pod.remove();
-    await datapath.removePod(`demo/${pod.name}`);
+    await seat.pod.remove();
   }
 
   /** Everything that the demo made. May be called at any point. */
   async remove(): Promise<void> {
     await Promise.allSettled(this.loads.splice(0).map((load) => load.stop(1000)));
-    for (const datapath of this.datapaths.values()) await datapath.uninstall();
-    this.datapaths.clear();
+    await this.fleet.remove();
     this.lab.remove();
   }
 }

@@ -29,6 +29,11 @@ export const servald = new URL('../../../node-agent/dist/agent/main.js', import.
 const startMs = 20_000;
 const stopMs = 10_000;
 
+interface Name {
+  name: string;
+  namespace?: string;
+}
+
 export interface AgentFolders {
   /** everything that lasts: configuration, resources, state, log */
   home: string;
@@ -131,9 +136,12 @@ export class AgentProcess {
   }
 
   /** Declares a resource to this agent, as an administrator would: by a file. */
-  declare(kind: string, metadata: { name: string; namespace?: string }, spec: object): void {
-    const file = [kind.toLowerCase(), metadata.namespace, metadata.name].filter(Boolean).join('_');
-    this.write(join(this.directory, `${file}.yaml`), { apiVersion, kind, metadata, spec });
+  declare(kind: string, metadata: Name, spec: object): void {
+    this.write(this.fileOf(kind, metadata), { apiVersion, kind, metadata, spec });
+  }
+
+  undeclare(kind: string, metadata: Name): void {
+    rmSync(this.fileOf(kind, metadata), { force: true });
   }
 
   /** Resolves when the agent knows the pod. */
@@ -160,6 +168,11 @@ export class AgentProcess {
     return existsSync(this.log)
       ? readFileSync(this.log, 'utf8').trim().split('\n').slice(-lines).join('\n')
       : '';
+  }
+
+  private fileOf(kind: string, { namespace, name }: Name): string {
+    const file = [kind.toLowerCase(), namespace, name].filter(Boolean).join('_');
+    return join(this.directory, `${file}.yaml`);
   }
 
   private async end(signal: NodeJS.Signals): Promise<void> {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ServalError, type ServalMigration } from '@serval/api';
+import { defaultCriuPath } from '@serval/node-agent';
 import type { Lab, Pod } from '../lab/index.js';
 import { AgentProcess, servald } from './agent-process.js';
 import { Sandboxes } from './sandboxes.js';
@@ -24,6 +25,8 @@ export interface FleetOptions {
 
 export class Fleet {
   readonly agents = new Map<string, AgentProcess>();
+  /** a tmpfs that all pods see at the same path */
+  imagesDir = '';
 
   private constructor(
     readonly lab: Lab,
@@ -100,6 +103,7 @@ export class Fleet {
     mkdirSync(certificates);
     await run(process.execPath, [servald, 'certs', 'init', certificates]);
     const images = await this.lab.mount('tmpfs', 'images');
+    this.imagesDir = images;
     for (const host of this.lab.hosts) {
       await run(process.execPath, [servald, 'certs', 'issue', certificates, host.name]);
       const folder = join(this.home, host.name);
@@ -118,6 +122,7 @@ export class Fleet {
       ];
       const own = {
         slots,
+        criu: defaultCriuPath(),
         signalling: { address: host.address4, port: signallingPort },
         certificates: {
           ca: join(certificates, 'ca.crt'),

@@ -1,17 +1,311 @@
-/** Stands in until the agent's core is there. */
+/** One node's agent: puts the parts together, in the order in which they need each other. */
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { constants, setPriority } from 'node:os';
 import { ServalError } from '@serval/api';
+import { DirectoryStore, NodeDirectory } from '@serval/kube-runtime';
+import { EbpfDatapath } from '../datapath/ebpf.js';
+import { CriuMover } from '../movers/criu.js';
+import { moverReady } from '../movers/criu-ready.js';
+import { ExternalMover } from '../movers/external.js';
+import { criuMover } from '../movers/mover.js';
+import type { Endpoint } from '../datapath/types.js';
+import type { Event } from '../protocol/effects.js';
+import type { NodeName } from '../protocol/messages.js';
+import { Credentials, SignallingClient, SignallingServer } from '../signalling/index.js';
+import { startLocalApi } from './api.js';
+import { MigrationBook } from './book.js';
 import type { AgentConfig } from './config.js';
+import { KeptShelf } from './kept-shelf.js';
+import { flowsByState, LocalFacade } from './local-facade.js';
+import { makeLog, migrationLog, type Logger } from './log.js';
+import { runChecks, startMetricsServer, type Check } from './metrics-server.js';
+import { AgentMetrics } from './metrics.js';
+import { MigrationStarter } from './migration-starter.js';
+import { Observations } from './observations.js';
+import { PeerWorks } from './peer-work.js';
+import { PodFollower } from './pod-follower.js';
+import { PodRegistry, resourceOf, type AgentPod } from './pods.js';
+import { ProtocolCore } from './protocol-core.js';
+import { Runner } from './runner.js';
+import { commandSandboxes } from './sandbox.js';
+import { SourceWorks } from './source-work.js';
+import { StateStore } from './store.js';
+import { Sweeper } from './sweeper.js';
+import { TargetWorks } from './target-work.js';
+import { WaitingPods } from './waiting-pods.js';
+import { doWork, type Works } from './works.js';
 
-export interface RunningAgent {
+export interface Agent {
+  /** Ends the agent. The data plane goes on without it. */
   close(): Promise<void>;
 }
 
-export function startAgent(config: AgentConfig): Promise<RunningAgent> {
-  return Promise.reject(
-    new ServalError('ERR_UNSUPPORTED', {
-      subject: `agent of ${config.node}`,
-      reason: 'its core is not there yet',
-      remedy: 'Use a later version',
-    }),
+type Closer = () => Promise<unknown> | unknown;
+
+/** @throws ServalError that names what is missing; nothing is left running then */
+export async function startAgent(config: AgentConfig, version: string): Promise<Agent> {
+  const log = makeLog({ level: config.logLevel, node: config.node });
+  const closers: Closer[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) {
+      try {
+        await closer();
+      } catch (error) {
+        log.error({ err: error }, 'closing failed');
+      }
+    }
+  };
+  try {
+    await assemble(config, version, log, closers);
+    log.info({ version }, 'ready');
+    return { close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function assemble(config: AgentConfig, version: string, log: Logger, closers: Closer[]): Promise<void> {
+  // Whoever is held waits for this process: it goes before what keeps the processors busy.
+  setPriority(constants.priority.PRIORITY_HIGH);
+  const ground = await openGround(config, log, closers);
+  const { nodes, store, datapath, state, records, client } = ground;
+  const core = new ProtocolCore(config.node, config.deadlines, nodes, records);
+  const book = new MigrationBook(store, (what, error, migration) =>
+    migrationLog(log, migration).error({ err: error }, `${what} failed`),
   );
+  const metrics = new AgentMetrics(
+    {
+      flows: () => flowsByState(datapath),
+      drops: () => datapath.drops(),
+      openMigrations: () => core.open(),
+      resourceProblems: () => store.problems,
+    },
+    { version, node: process.version },
+  );
+  const observe = new Observations(log, metrics, book);
+  const pods = new PodRegistry(datapath);
+  const waiting = new WaitingPods(state, records);
+  const external = new ExternalMover();
+  const works = makeWorks(config, ground, { pods, waiting, external, observe, metrics });
+  const runner = new Runner({
+    node: config.node,
+    core,
+    request: (to, message, timeoutMs) => client.request(to, endpointOf(nodes, to), message, { timeoutMs }),
+    work: (role, migration, work, request) =>
+      doWork(works, { role, migration, work }, core.workload(role, migration), request),
+    store: state,
+    observe,
+  });
+  const dispatch = (event: Event): void => runner.dispatch(event);
+  closers.push(
+    () => runner.settled(),
+    () => runner.stop(),
+  );
+  const podFollower = new PodFollower({ node: config.node, pods, log });
+  await podFollower.takeWaiting(waiting.all());
+  closers.push(await podFollower.follow(store));
+  dispatch({ type: 'restart' });
+  await serveOthers(config, ground, { core, runner, works }, closers);
+  const sweeper = new Sweeper({ datapath, pods, core, dispatch, log });
+  closers.push(() => sweeper.stop());
+  closers.push(new MigrationStarter({ store, pods, book, core, dispatch }).follow());
+  await serveHere(config, version, ground, { core, pods, book, external, dispatch, metrics, log }, closers);
+}
+
+/** What everything else stands on. */
+interface Ground {
+  state: StateStore;
+  records: ReadonlyMap<string, unknown>;
+  store: DirectoryStore;
+  nodes: NodeDirectory;
+  datapath: EbpfDatapath;
+  credentials: Credentials;
+  client: SignallingClient;
+}
+
+async function openGround(config: AgentConfig, log: Logger, closers: Closer[]): Promise<Ground> {
+  await mkdir(config.imagesDir, { recursive: true, mode: 0o700 });
+  const credentials = Credentials.load(config.certificates);
+  refuseOtherNode(config, credentials);
+  credentials.watch((error) => log.error({ err: error }, 'certificates can not be used'));
+  closers.push(() => credentials.close());
+  const state = await StateStore.open(config.stateDir, {
+    onProblem: (problem) => log.error(problem, 'a record of the state was set aside'),
+  });
+  const store = await DirectoryStore.open({
+    directory: config.directory,
+    onProblem: (problem) => log.warn(problem, 'a resource can not be used'),
+  });
+  const nodes = new NodeDirectory();
+  closers.push(() => store.close(), nodes.follow(store));
+  const datapath = await EbpfDatapath.open({ bpffs: config.bpffs, slots: config.slots });
+  closers.push(() => datapath.close());
+  const client = new SignallingClient({ credentials });
+  closers.push(() => client.close());
+  closers.push(keepWarm(config.node, store, nodes, client));
+  return { state, records: state.load(), store, nodes, datapath, credentials, client };
+}
+
+function refuseOtherNode({ node, certificates }: AgentConfig, credentials: Credentials): void {
+  const certified = credentials.current.node;
+  if (certified === node) return;
+  throw new ServalError('ERR_WRONG_NODE', {
+    subject: certificates.cert,
+    reason: `it was issued to ${certified}, and this is ${node}`,
+    remedy: `Issue one: servald certs issue DIR ${node}`,
+  });
+}
+
+/** A connection to each agent stands before it is needed: a move that had to make one would wait for it. */
+function keepWarm(
+  own: NodeName,
+  store: DirectoryStore,
+  nodes: NodeDirectory,
+  client: SignallingClient,
+): () => void {
+  const warm = (): void => {
+    const others = store.list('ServalNode').filter(({ metadata }) => metadata.name !== own);
+    if (others.length > warmNodes) return;
+    for (const { metadata } of others)
+      client.warm(metadata.name, endpointOf(nodes, metadata.name)).catch(() => undefined); // it may not be up yet
+  };
+  const timer = setInterval(warm, warmMs).unref();
+  warm();
+  return () => clearInterval(timer);
+}
+
+const warmMs = 5_000;
+/** In larger clusters a connection is made when it is needed, at prepare. */
+const warmNodes = 64;
+
+interface WorkParts {
+  pods: PodRegistry;
+  waiting: WaitingPods;
+  external: ExternalMover;
+  observe: Observations;
+  metrics: AgentMetrics;
+}
+
+function makeWorks(
+  config: AgentConfig,
+  { datapath, nodes, store, client }: Ground,
+  { pods, waiting, external, observe, metrics }: WorkParts,
+): Works {
+  const criu = criuMover(new CriuMover({ criuPath: config.criu }));
+  const flowIds = { next: BigInt(`0x${randomBytes(7).toString('hex')}`) };
+  const common = {
+    datapath,
+    pods,
+    kept: new KeptShelf(datapath, metrics),
+    sandboxes: config.sandbox && commandSandboxes(config.sandbox),
+    imagesDir: config.imagesDir,
+    moverOf: (name: string) => (name === 'external' ? external : criu),
+    nextFlowId: () => ++flowIds.next,
+  };
+  const source = new SourceWorks({
+    ...common,
+    quiesceMs: config.deadlines.quiesceMs,
+    nodeOf: (address) => nodes.nodeOf(address),
+    sendImages: async (target, migration, dir, signal) => {
+      await client.sendImages(target, endpointOf(nodes, target), migration, dir, { signal });
+    },
+    span: (migration, name, startMs, durationMs) =>
+      observe.span('source', migration, name, startMs, durationMs),
+    left: async (workload) => {
+      await store.delete('ServalPod', workload);
+    },
+  });
+  const arrived = async (pod: AgentPod): Promise<void> => {
+    await store.apply(resourceOf(pod, config.node));
+  };
+  return { source, target: new TargetWorks({ ...common, waiting, arrived }), peer: new PeerWorks(common) };
+}
+
+/** Other nodes' agents. */
+async function serveOthers(
+  config: AgentConfig,
+  { credentials }: Ground,
+  { core, runner, works }: { core: ProtocolCore; runner: Runner; works: Works },
+  closers: Closer[],
+): Promise<void> {
+  const server = new SignallingServer({
+    credentials,
+    onMessage: (from, message) => runner.handle(from, message),
+    images: {
+      directory: async (from, migration) => {
+        if (core.sourceOf(migration) === from) return works.target.imagesDir(migration);
+        throw new ServalError('ERR_NO_PERMISSION', {
+          subject: `images of migration ${migration} from ${from}`,
+          reason: 'no pod waits here for a workload that comes from there in this migration',
+          remedy: 'The move was given up meanwhile; start it again',
+        });
+      },
+    },
+  });
+  await server.listen(config.signalling);
+  closers.push(() => server.close());
+}
+
+interface LocalParts {
+  core: ProtocolCore;
+  pods: PodRegistry;
+  book: MigrationBook;
+  external: ExternalMover;
+  dispatch: (event: Event) => void;
+  metrics: AgentMetrics;
+  log: Logger;
+}
+
+/** The command line, and whoever watches over this agent. */
+async function serveHere(
+  config: AgentConfig,
+  version: string,
+  { datapath, store, nodes }: Ground,
+  { core, pods, book, external, dispatch, metrics, log }: LocalParts,
+  closers: Closer[],
+): Promise<void> {
+  const ready: Record<string, Check> = {
+    node: () =>
+      nodes.addressOf(config.node) === undefined ? `no ServalNode ${config.node} is declared` : undefined,
+    dataPlane: async () => void (await datapath.pods()),
+  };
+  const facade = new LocalFacade({
+    node: config.node,
+    version,
+    frozenMs: config.deadlines.frozenMs,
+    datapath,
+    pods,
+    store,
+    directory: nodes,
+    book,
+    external,
+    dispatch,
+    phaseOf: (role, migration) => core.phase(role, migration),
+    openMigrations: () => core.open(),
+    checks: () => runChecks(ready),
+  });
+  const api = await startLocalApi(config.socket, facade, (error) =>
+    log.error({ err: error }, 'the local API failed'),
+  );
+  closers.push(() => api.close());
+  const { address, port } = config.metrics;
+  const health = { events: () => undefined };
+  const http = await startMetricsServer({ address, port, registry: metrics.registry, health, ready });
+  closers.push(() => http.close());
+  moverReady(config.criu).catch((error: unknown) =>
+    log.warn({ err: error }, 'CRIU does not work here: this node can be a peer, and use other movers'),
+  );
+}
+
+function endpointOf(nodes: NodeDirectory, node: NodeName): Endpoint {
+  const address = nodes.addressOf(node);
+  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(address ?? '') ?? [];
+  if (host !== undefined && port !== undefined) return { address: host, port: Number(port) };
+  throw new ServalError('ERR_NOT_FOUND', {
+    subject: `node ${node}`,
+    reason: 'there is no ServalNode of that name, or it has no address',
+    remedy: 'Declare it, with the address of its agent',
+  });
 }

@@ -2,12 +2,7 @@
  * The migrations that begin on this node, as ServalMigrations: what people see of them while they run and afterwards.
  * The protocol's own state is elsewhere; what is lost from here costs nobody a connection.
  */
-import {
-  migrationResult,
-  type Condition,
-  type ServalMigration,
-  type ServalMigrationStatus,
-} from '@serval/api';
+import { type Condition, type ServalMigration, type ServalMigrationStatus } from '@serval/api';
 import type { ResourceStore, StatusPatch } from '@serval/kube-runtime';
 import type { Note } from '../protocol/effects.js';
 import type { MigrationId, SwitchReport } from '../protocol/messages.js';
@@ -52,10 +47,16 @@ export class MigrationBook {
     this.changed(migration, entry);
   }
 
-  /** Refused before it began. */
-  async refuse(object: ServalMigration, migration: MigrationId, reason: string): Promise<void> {
-    this.begin(object, migration);
-    await this.end(migration, 'failed', reason);
+  /** An earlier process began it. What it took until now is not known any more. */
+  resume(object: ServalMigration): void {
+    const { status, metadata } = object;
+    if (status === undefined) return;
+    this.entries.set(status.migration, {
+      name: metadata.name,
+      beganMs: performance.now(),
+      spans: [],
+      status,
+    });
   }
 
   /** Whether this object has been begun by this process. */
@@ -149,19 +150,6 @@ export class MigrationBook {
     };
     this.changed(migration, entry);
     await this.write(migration, entry);
-  }
-
-  /** An earlier process began it, and this one has ended it. */
-  async endUnknown(migration: MigrationId, result: 'succeeded' | 'failed', reason?: string): Promise<void> {
-    const object = this.get(migration);
-    if (object?.status === undefined || migrationResult(object) !== undefined) return;
-    this.entries.set(migration, {
-      name: object.metadata.name,
-      beganMs: performance.now(),
-      spans: [],
-      status: object.status,
-    });
-    await this.end(migration, result, reason);
   }
 
   private changed(migration: MigrationId, entry: Entry): void {

@@ -4,14 +4,26 @@
  */
 import type { Datapath, KeptPacket } from '../datapath/types.js';
 
+/** Packets that were taken out of holds, sent again, and refused by the kernel. */
+export interface KeptCounts {
+  held: { inc(by: number): void };
+  replayed: { inc(by: number): void };
+  replayRefused: { inc(by: number): void };
+}
+
 export class KeptShelf {
   private readonly byPod = new Map<string, KeptPacket[]>();
 
-  constructor(private readonly datapath: Datapath) {}
+  constructor(
+    private readonly datapath: Datapath,
+    private readonly counts: KeptCounts,
+  ) {}
 
   /** Takes what was kept for this pod and is wanted; the rest stays. */
   async take(pod: string, wanted: (packet: KeptPacket) => boolean): Promise<KeptPacket[]> {
-    const all = [...(this.byPod.get(pod) ?? []), ...(await this.datapath.takeKept(pod))];
+    const fresh = await this.datapath.takeKept(pod);
+    this.counts.held.inc(fresh.length);
+    const all = [...(this.byPod.get(pod) ?? []), ...fresh];
     const rest = all.filter((packet) => !wanted(packet));
     if (rest.length > 0) this.byPod.set(pod, rest);
     else this.byPod.delete(pod);
@@ -20,8 +32,15 @@ export class KeptShelf {
 
   /** Takes what was kept for these flows, and sends it. Returns how many packets went. */
   async replay(pod: string, flowIds: ReadonlySet<bigint>): Promise<number> {
-    const packets = await this.take(pod, ({ flowId }) => flowIds.has(flowId));
-    return (await this.datapath.replay(pod, packets)).sent;
+    return this.send(pod, await this.take(pod, ({ flowId }) => flowIds.has(flowId)));
+  }
+
+  /** Sends these from the pod. Returns how many went. */
+  async send(pod: string, packets: readonly KeptPacket[]): Promise<number> {
+    const { sent, refused } = await this.datapath.replay(pod, packets);
+    this.counts.replayed.inc(sent);
+    this.counts.replayRefused.inc(refused.length);
+    return sent;
   }
 
   forget(pod: string): void {

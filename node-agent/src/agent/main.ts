@@ -11,7 +11,7 @@ const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: 
 /** Runs until it is told to stop. What stops it by force stops nothing else: the data plane is the kernel's. */
 async function run(config: AgentConfig): Promise<void> {
   const { startAgent } = await import('./agent.js');
-  const agent = await startAgent(config);
+  const agent = await startAgent(config, version);
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
   });

@@ -230,7 +230,7 @@ export class PeerWorks {
         kind: 'segment',
         packet: Buffer.from(packet, 'base64'),
       };
-      sent += (await this.deps.datapath.replay(pod.name, [kept])).sent;
+      sent += await this.deps.kept.send(pod.name, [kept]);
     }
     return sent;
   }

@@ -1,5 +1,6 @@
 /** The pods of this node: which there are, and who has an address. */
 import { canonicalAddress } from '../datapath/address.js';
+import { apiVersion, type MoverName, type ServalPod } from '@serval/api';
 import type { Datapath } from '../datapath/types.js';
 
 /** What a move has to know of a workload that runs in a pod. */
@@ -67,4 +68,54 @@ export class PodRegistry {
       if (this.byAddress.get(canonical) === pod) this.byAddress.delete(canonical);
     }
   }
+}
+
+/** As a resource of directory mode declares it. */
+export function podOf({ metadata, spec }: ServalPod): AgentPod {
+  const { netns, interfaces, addresses, hostNetwork = false, trackUdp = false, process } = spec;
+  const workload: HostedWorkload = {
+    // A workload that was never given one is known by its name, as long as it stays declared.
+    uid: spec.uid ?? metadata.uid ?? `${metadata.namespace ?? 'default'}/${metadata.name}`,
+    epoch: spec.epoch ?? 0,
+    mover: spec.mover ?? 'criu',
+    identityAddresses: spec.identityAddresses ?? [],
+    ...(process === undefined ? {} : { process }),
+  };
+  const movable = process !== undefined || spec.mover === 'external';
+  return {
+    name: `${metadata.namespace ?? 'default'}/${metadata.name}`,
+    netns,
+    interfaces,
+    addresses,
+    hostNetwork,
+    trackUdp,
+    ...(movable ? { workload } : {}),
+  };
+}
+
+/** A workload that has arrived, as the resource that declares it from now on. */
+export function resourceOf(pod: AgentPod, node: string): ServalPod {
+  const [namespace = 'default', name = ''] = pod.name.split('/');
+  const { netns, interfaces, addresses, trackUdp, workload } = pod;
+  return {
+    apiVersion,
+    kind: 'ServalPod',
+    metadata: { name, namespace },
+    spec: {
+      node,
+      netns,
+      interfaces,
+      addresses,
+      ...(trackUdp ? { trackUdp } : {}),
+      ...(workload === undefined
+        ? {}
+        : {
+            mover: workload.mover as MoverName,
+            uid: workload.uid,
+            epoch: workload.epoch,
+            identityAddresses: workload.identityAddresses,
+            ...(workload.process === undefined ? {} : { process: workload.process }),
+          }),
+    },
+  };
 }

@@ -28,11 +28,11 @@ export interface RunnerDeps {
 export interface Observer {
   noted(role: Role, migration: MigrationId, note: Note): void;
   /** something took from `startMs` (performance.now) on so long */
-  span(migration: MigrationId, name: string, startMs: number, durationMs: number): void;
+  span(role: Role, migration: MigrationId, name: string, startMs: number, durationMs: number): void;
   sent(message: MessageKind, outcome: 'replied' | 'refused' | 'unreached'): void;
   failed(what: string, error: unknown, migration?: MigrationId): void;
-  /** after every step: states may have changed */
-  stepped(migration: MigrationId | undefined): void;
+  /** the protocol has taken this in: states may have changed */
+  stepped(event: Event): void;
 }
 
 /** How long a reply may take: what has to be done for it, and then some. The protocol asks again. */
@@ -115,7 +115,7 @@ export class Runner {
       return;
     }
     for (const effect of effects) this.enqueue(effect);
-    this.deps.observe.stepped(migrationOf(event));
+    this.deps.observe.stepped(event);
   }
 
   private enqueue(effect: Effect): void {
@@ -191,7 +191,7 @@ export class Runner {
     const start = performance.now();
     try {
       const reply = to === this.deps.node ? await this.handle(to, message) : await this.ask(to, message);
-      this.deps.observe.span(migration, kind, start, performance.now() - start);
+      this.deps.observe.span(role, migration, kind, start, performance.now() - start);
       this.deps.observe.sent(kind, reply.ok ? 'replied' : 'refused');
       this.dispatch({ type: 'replied', role, migration, request, reply });
     } catch (error) {
@@ -214,7 +214,7 @@ export class Runner {
     const start = performance.now();
     try {
       const result = await this.deps.work(role, migration, work, request);
-      this.deps.observe.span(migration, work, start, performance.now() - start);
+      this.deps.observe.span(role, migration, work, start, performance.now() - start);
       this.dispatch({ type: 'done', role, migration, work, result } as Event);
     } catch (error) {
       this.deps.observe.failed(work, error, migration);

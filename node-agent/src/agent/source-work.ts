@@ -150,7 +150,7 @@ export class SourceWorks {
     const inbound = packets.filter(isOpening).map(({ packet }) => packet);
     // Sent from the host's own namespace: its routes lead to the pod.
     if (inbound.length > 0) await native().inject('/proc/self/ns/net', inbound);
-    await this.deps.datapath.replay(
+    await this.deps.kept.send(
       workload,
       packets.filter(({ direction }) => direction === 'egress'),
     );

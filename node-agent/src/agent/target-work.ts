@@ -125,7 +125,7 @@ export class TargetWorks {
   /** What restored sockets sent into the hold. Their probes need no answer: the peers' replays are one. */
   async replayOwn(_: string, workload: string): Result<'replayOwn'> {
     const packets = await this.deps.kept.take(workload, ({ direction }) => direction === 'egress');
-    await this.deps.datapath.replay(
+    await this.deps.kept.send(
       workload,
       packets.filter(({ kind }) => kind !== 'acknowledgement'),
     );
@@ -240,7 +240,7 @@ function place(name: string, { sandbox, pid }: WaitingPod): MoverPlace {
   return { name, pausePid, cgroup, ...(pid === undefined ? {} : { pid }) };
 }
 
-function addressList({ ipv4, ipv6 }: TargetAddresses): string[] {
+export function addressList({ ipv4, ipv6 }: TargetAddresses): string[] {
   return [ipv4, ipv6].filter((address) => address !== undefined);
 }
 

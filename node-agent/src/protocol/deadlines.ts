@@ -2,6 +2,8 @@
 export interface Deadlines {
   /** from the start until the peers hold; source */
   prepareMs: number;
+  /** handshakes and accept queues get so long to drain before the freeze; source */
+  quiesceMs: number;
   /** from the first hold until the freeze; source */
   holdingMs: number;
   /** from the freeze until the target has restored; source */
@@ -22,6 +24,7 @@ export interface Deadlines {
 
 export const defaultDeadlines: Deadlines = {
   prepareMs: 30_000,
+  quiesceMs: 50,
   holdingMs: 2_000,
   frozenMs: 20_000,
   peerHoldMs: 25_000,

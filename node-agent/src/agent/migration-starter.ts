@@ -1,0 +1,67 @@
+/** Begins the migrations that are declared for workloads of this node, and gives up those whose object is deleted. */
+import { randomBytes } from 'node:crypto';
+import { migrationResult, type ServalMigration } from '@serval/api';
+import type { ResourceStore } from '@serval/kube-runtime';
+import type { Event, Role } from '../protocol/effects.js';
+import type { MigrationBook } from './book.js';
+import type { PodRegistry } from './pods.js';
+
+export interface StarterDeps {
+  store: ResourceStore;
+  pods: PodRegistry;
+  book: MigrationBook;
+  core: { phase(role: Role, migration: string): string | undefined };
+  dispatch: (event: Event) => void;
+}
+
+export class MigrationStarter {
+  constructor(private readonly deps: StarterDeps) {}
+
+  /** Returns what ends it. */
+  follow(): () => void {
+    return this.deps.store.watch('ServalMigration', ({ type, object }) => {
+      if (type === 'deleted') this.deleted(object);
+      else this.declared(object);
+    });
+  }
+
+  private declared(object: ServalMigration): void {
+    const { book, pods, core } = this.deps;
+    const { name } = object.metadata;
+    if (migrationResult(object) !== undefined || book.knows(name)) return;
+    const begun = object.status?.migration;
+    if (begun !== undefined) {
+      // An earlier process began it: the protocol goes on with it, or has nothing to go on with.
+      book.resume(object);
+      const phase = core.phase('source', begun);
+      if (phase === 'retired') void book.end(begun, 'succeeded');
+      else if (phase === undefined || phase === 'aborted')
+        void book.end(begun, 'failed', 'the agent was restarted in the middle of it');
+      return;
+    }
+    const { workload, targetNode, mover } = object.spec;
+    const pod = pods.get(workload);
+    if (pod?.workload === undefined) return; // it is of another node
+    const migration = randomBytes(8).toString('hex');
+    book.begin(object, migration);
+    this.deps.dispatch({
+      type: 'start',
+      migration,
+      epoch: pod.workload.epoch + 1,
+      workload: { name: workload, uid: pod.workload.uid },
+      target: targetNode,
+      mover: mover ?? pod.workload.mover,
+      image: { trackUdp: pod.trackUdp },
+      addresses: [...pod.addresses, ...pod.workload.identityAddresses],
+    });
+    if (core.phase('source', migration) === undefined)
+      void book.end(migration, 'failed', book.get(name)?.status?.reason ?? 'it was refused');
+  }
+
+  private deleted(object: ServalMigration): void {
+    const migration = this.deps.book.idOf(object.metadata.name) ?? object.status?.migration;
+    if (migration !== undefined && migrationResult(object) === undefined)
+      this.deps.dispatch({ type: 'cancel', migration });
+    this.deps.book.deleted(object.metadata.name);
+  }
+}

@@ -1,0 +1,60 @@
+/** Keeps the pods of this node as the resources declare them. */
+import type { ServalPod } from '@serval/api';
+import type { ResourceStore } from '@serval/kube-runtime';
+import type { Logger } from './log.js';
+import { OneAtATime } from './one-at-a-time.js';
+import { podOf, type PodRegistry } from './pods.js';
+import { addressList, type WaitingPod } from './target-work.js';
+
+export interface PodFollowerDeps {
+  node: string;
+  pods: PodRegistry;
+  log: Logger;
+}
+
+export class PodFollower {
+  private readonly turns = new OneAtATime();
+
+  constructor(private readonly deps: PodFollowerDeps) {}
+
+  /** Pods that an earlier process made for workloads that may not have come yet. */
+  async takeWaiting(waiting: readonly WaitingPod[]): Promise<void> {
+    for (const { workload, sandbox } of waiting)
+      await this.put({
+        name: workload.name,
+        netns: sandbox.netns,
+        interfaces: sandbox.interfaces,
+        addresses: addressList(sandbox.addresses),
+        hostNetwork: false,
+        trackUdp: false,
+      });
+  }
+
+  /** Resolves when all that are declared now are known. Returns what ends it. */
+  async follow(store: ResourceStore): Promise<() => void> {
+    const first: Array<Promise<void>> = [];
+    const end = store.watch('ServalPod', ({ type, object }) => {
+      if (object.spec.node !== this.deps.node) return;
+      first.push(this.turns.run(podOf(object).name, () => this.take(type, object)));
+    });
+    await Promise.all(first.splice(0));
+    return end;
+  }
+
+  private async take(type: 'added' | 'modified' | 'deleted', object: ServalPod): Promise<void> {
+    const pod = podOf(object);
+    const known = this.deps.pods.get(pod.name);
+    if (type !== 'deleted') await this.put(pod);
+    // A workload that has left is gone already, and its name may have come back with another namespace.
+    else if (known?.netns === pod.netns) await this.deps.pods.remove(pod.name);
+  }
+
+  /** A pod that can not be used is told of, and waits for its resource to change. */
+  private async put(pod: Parameters<PodRegistry['put']>[0]): Promise<void> {
+    try {
+      await this.deps.pods.put(pod);
+    } catch (error) {
+      this.deps.log.error({ err: error }, `pod ${pod.name} can not be used`);
+    }
+  }
+}

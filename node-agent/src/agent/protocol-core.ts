@@ -1,0 +1,82 @@
+/** The protocol of this node as the runner drives it, and what others may ask about its states. */
+import type { Deadlines } from '../protocol/deadlines.js';
+import type { Effect, Event, Role } from '../protocol/effects.js';
+import {
+  createAgent,
+  persistedState,
+  roleViews,
+  step,
+  type Agent,
+  type Directory,
+  type RoleView,
+} from '../protocol/agent.js';
+import type { MigrationId, NodeName } from '../protocol/messages.js';
+import type { Core } from './runner.js';
+
+const roles: readonly Role[] = ['source', 'target', 'peer'];
+
+/** Phases in which a role has nothing left to do but to be remembered. */
+const over: Readonly<Record<Role, ReadonlySet<string>>> = {
+  source: new Set(['retired', 'aborted']),
+  target: new Set(['done', 'givenUp']),
+  peer: new Set(['switched', 'givenUp']),
+};
+
+export class ProtocolCore implements Core {
+  private readonly agent: Agent;
+
+  /**
+   * `records`: what was found on stable storage, of whatever kind.
+   * @throws ServalError ERR_STATE_MISMATCH
+   */
+  constructor(
+    node: NodeName,
+    deadlines: Deadlines,
+    directory: Directory,
+    records: ReadonlyMap<string, unknown>,
+  ) {
+    const mine = [...records].filter(([key]) => roles.some((role) => key.startsWith(`${role}-`)));
+    this.agent = createAgent(
+      { node, deadlines, directory },
+      mine.map(([, value]) => value),
+    );
+  }
+
+  step(event: Event, now: number): Effect[] {
+    return step(this.agent, event, now);
+  }
+
+  persisted(role: Role, migration: MigrationId): unknown {
+    return persistedState(this.agent, role, migration);
+  }
+
+  views(): RoleView[] {
+    return roleViews(this.agent);
+  }
+
+  phase(role: Role, migration: MigrationId): string | undefined {
+    return this.stateOf(role, migration)?.phase;
+  }
+
+  /** Name of the workload that a migration moves, as far as this role knows of it. */
+  workload(role: Role, migration: MigrationId): string {
+    return this.stateOf(role, migration)?.workload.name ?? '';
+  }
+
+  /** The node that a role's migration comes from. */
+  sourceOf(migration: MigrationId): NodeName | undefined {
+    return this.agent.targets.get(migration)?.source;
+  }
+
+  /** Migrations that have not ended, by this node's role. */
+  open(): Record<Role, number> {
+    const counts: Record<Role, number> = { source: 0, target: 0, peer: 0 };
+    for (const { role, phase } of this.views()) if (!over[role].has(phase)) counts[role]++;
+    return counts;
+  }
+
+  private stateOf(role: Role, migration: MigrationId) {
+    const states = { source: this.agent.sources, target: this.agent.targets, peer: this.agent.peers };
+    return states[role].get(migration);
+  }
+}

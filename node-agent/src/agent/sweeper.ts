@@ -1,0 +1,102 @@
+/**
+ * Rules end with their flow. Where a workload has moved to, its own socket table says which flows are over; their peers
+ * are told, and take their rules out as well. Idle flows are not over, and those of a peer that died end when the
+ * workload notices. A connection in TIME_WAIT still answers, so it keeps its rule.
+ */
+import type { Datapath } from '../datapath/types.js';
+import { native } from '../native.js';
+import { canonicalAddress } from '../datapath/address.js';
+import type { Event } from '../protocol/effects.js';
+import type { Logger } from './log.js';
+import { endedRules, peerFlowOf, type OwnFlow } from './plan.js';
+import type { AgentPod, PodRegistry } from './pods.js';
+import type { ProtocolCore } from './protocol-core.js';
+import { sessionIdleMs } from './source-work.js';
+
+/** Everything but CLOSE and LISTEN. */
+const livingStates = [1, 2, 3, 4, 5, 6, 8, 9, 11, 12].reduce((mask, state) => mask | (1 << state), 0);
+const connected = 1 << 1;
+
+/** How often socket tables are looked at. */
+const everyMs = 5_000;
+
+export interface SweepDeps {
+  datapath: Datapath;
+  pods: PodRegistry;
+  core: Pick<ProtocolCore, 'views'>;
+  dispatch: (event: Event) => void;
+  log: Logger;
+}
+
+export class Sweeper {
+  private readonly timer: NodeJS.Timeout;
+  private running: Promise<void> | undefined;
+
+  constructor(private readonly deps: SweepDeps) {
+    this.timer = setInterval(() => this.begin(), everyMs).unref();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await this.running;
+  }
+
+  private begin(): void {
+    this.running ??= this.sweep()
+      .catch((error: unknown) => this.deps.log.warn({ err: error }, 'looking for ended flows failed'))
+      .finally(() => (this.running = undefined));
+  }
+
+  /** One look at everything that has moved. */
+  private async sweep(): Promise<void> {
+    const { datapath, core, dispatch } = this.deps;
+    const views = core.views();
+    const arrivals = views.filter(({ role, phase }) => role === 'target' && phase === 'done');
+    const peerings = views.filter(({ role, phase }) => role === 'peer' && phase === 'switched');
+    if (arrivals.length + peerings.length === 0) return;
+    const busy = (await datapath.pods()).filter(({ flows }) => flows > 0).map(({ name }) => name);
+    for (const { migration, workload } of arrivals) {
+      const event = await this.arrival(migration, workload, busy.includes(workload));
+      if (event !== undefined) dispatch(event);
+    }
+    const owners = new Set<string>();
+    for (const name of busy)
+      for (const { migration } of await datapath.flows(name)) owners.add(hex(migration));
+    for (const { migration } of peerings)
+      if (!owners.has(migration)) dispatch({ type: 'flowsEnded', migration, flows: [], last: true });
+  }
+
+  /** What has ended of the flows that came with a migration. */
+  private async arrival(migration: string, workload: string, busy: boolean): Promise<Event | undefined> {
+    const { datapath, pods } = this.deps;
+    const pod = pods.get(workload);
+    if (pod === undefined || !busy) return { type: 'flowsEnded', migration, flows: [], last: true };
+    const mine = (await datapath.flows(workload)).filter((rule) => hex(rule.migration) === migration);
+    const over = endedRules(mine, await livingFlows(datapath, pod));
+    if (over.length === 0 && mine.length > 0) return undefined;
+    const flowIds = over.map(({ flowId }) => flowId);
+    await datapath.remove(workload, { migration: BigInt(`0x${migration}`), flowIds });
+    return { type: 'flowsEnded', migration, flows: over.map(peerFlowOf), last: over.length === mine.length };
+  }
+}
+
+async function livingFlows(datapath: Datapath, pod: AgentPod): Promise<OwnFlow[]> {
+  const [tcp, udp] = await Promise.all([
+    native().listSockets(pod.netns, 'tcp', livingStates),
+    native().listSockets(pod.netns, 'udp', connected),
+  ]);
+  const sockets = [...tcp, ...udp].map(
+    ({ protocol, localAddress, localPort, remoteAddress, remotePort }): OwnFlow => ({
+      protocol,
+      tuple: {
+        local: { address: canonicalAddress(localAddress), port: localPort },
+        remote: { address: canonicalAddress(remoteAddress), port: remotePort },
+      },
+    }),
+  );
+  return pod.trackUdp ? [...sockets, ...(await datapath.sessions(pod.name, sessionIdleMs))] : sockets;
+}
+
+function hex(migration: bigint): string {
+  return migration.toString(16).padStart(16, '0');
+}
