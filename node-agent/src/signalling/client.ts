@@ -1,5 +1,5 @@
 /** Asks other nodes' agents. One connection to each is kept; a request is tried once: asking again is the protocol's. */
-import type { ClientHttp2Stream } from 'node:http2';
+import { constants, type ClientHttp2Stream } from 'node:http2';
 import { ServalError } from '@serval/api';
 import type { Endpoint } from '../datapath/types.js';
 import type { Message, MessageKind, MigrationId, NodeName, Reply } from '../protocol/messages.js';
@@ -10,7 +10,7 @@ import { totalHeader } from './images-route.js';
 import { listImages, writeImages, writeTo } from './images-send.js';
 import { interfered, type Interfere } from './interference.js';
 import { Peer, type PeerLimits } from './peer.js';
-import { badAnswer, http2, imagesPath, jsonType, messagePath, readBody, receivedError } from './wire.js';
+import { badAnswer, imagesPath, jsonType, messagePath, readBody, receivedError } from './wire.js';
 
 export interface ClientLimits extends PeerLimits {
   /** of one reply */
@@ -122,7 +122,7 @@ export class SignallingClient {
     const connection = await peer.connection(address, this.limits.connectMs);
     const path = `${imagesPath}${migration}${options.part === undefined ? '' : `/${options.part}`}`;
     const stream = connection.request(path, { [totalHeader]: list.bytes });
-    const cancel = (): void => stream.close(http2.NGHTTP2_CANCEL);
+    const cancel = (): void => stream.close(constants.NGHTTP2_CANCEL);
     options.signal?.addEventListener('abort', cancel);
     let stalled = false;
     stream.setTimeout(this.limits.stallMs, () => {
@@ -230,7 +230,7 @@ async function exchange<Kind extends MessageKind>(
     'content-length': body.length,
   });
   attempt.onOver(() => {
-    stream.close(http2.NGHTTP2_CANCEL);
+    stream.close(constants.NGHTTP2_CANCEL);
     // Is it slow, or is it gone?
     connection.doubt();
   });
@@ -255,7 +255,7 @@ async function answer(
   try {
     body = await readBody(stream, { bytes: replyBytes });
   } catch (error) {
-    stream.close(http2.NGHTTP2_CANCEL);
+    stream.close(constants.NGHTTP2_CANCEL);
     if (error instanceof ServalError && error.code === 'ERR_LIMIT')
       throw badAnswer(connection.target.node, error.reason, error);
     throw await connection.ended();

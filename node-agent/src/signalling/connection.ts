@@ -8,7 +8,7 @@ import type { NodeName } from '../protocol/messages.js';
 import { secureContext, type Identity } from './credentials.js';
 import { certificateFault, certificateFaults, certifiedNode, type CertificateFault } from './identity.js';
 import { Pings } from './pings.js';
-import { connectionWindow, http2, maxSessionMemory, settings } from './wire.js';
+import { connectionWindow, refusedCertificate, maxSessionMemory, settings } from './wire.js';
 
 export interface ConnectionTarget {
   node: NodeName;
@@ -41,7 +41,7 @@ export class Connection {
     void this.closed.then(() => this.pings.stop());
     session.on('error', (error) => (this.error = error as Error));
     session.on('goaway', (code: number, _last: number, data?: Buffer) => {
-      if (code !== http2.NGHTTP2_INADEQUATE_SECURITY) return;
+      if (code !== refusedCertificate) return;
       const fault = data?.toString() ?? '';
       this.fault = Object.hasOwn(certificateFaults, fault) ? (fault as CertificateFault) : 'unusable';
     });
@@ -90,6 +90,9 @@ export class Connection {
       if (!sent) resolve(false);
     });
     if (!(await answered)) throw await this.ended();
+    // A refusal goes ahead of the answer, but is heard of a little later.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.fault !== undefined || this.session.destroyed) throw this.failure(this.error);
   }
 
   /** After a stream broke: why. Waits for a moment for the other node's own word. */

@@ -34,7 +34,6 @@ export const certificateFaults = {
   selfMade: 'the certificate was signed by nobody but itself',
   unknownAuthority: 'the certificate was not issued by an authority of this cluster',
   noNode: 'the certificate names no node',
-  wrongNode: 'the certificate is of another node',
   unusable: 'the certificate can not be used',
 } as const;
 
@@ -44,7 +43,7 @@ const faults: Record<string, CertificateFault> = {
   CERT_HAS_EXPIRED: 'expired',
   CERT_NOT_YET_VALID: 'notYetValid',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'selfMade',
-  SELF_SIGNED_CERT_IN_CHAIN: 'selfMade',
+  SELF_SIGNED_CERT_IN_CHAIN: 'unknownAuthority',
   UNABLE_TO_GET_ISSUER_CERT: 'unknownAuthority',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unknownAuthority',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unknownAuthority',

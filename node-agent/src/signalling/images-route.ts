@@ -2,12 +2,12 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rename, rm, statfs, type FileHandle } from 'node:fs/promises';
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { basename, dirname, join } from 'node:path';
 import { ServalError } from '@serval/api';
 import type { MigrationId, NodeName } from '../protocol/messages.js';
 import { ImageParser, isImageName, type ImageBounds, type ImageSink, type Totals } from './images.js';
-import { http2, imagesPath } from './wire.js';
+import { imagesPath } from './wire.js';
 
 export interface ImagesReceiver {
   /**
@@ -47,7 +47,7 @@ export async function answerImages(
   const limits = { ...defaultImageLimits, ...receiver.limits };
   const folder = await receiver.directory(request.from, migration, part);
   // Its own timer counts what arrives, whoever waits for whom.
-  stream.setTimeout(limits.stallMs, () => stream.close(http2.NGHTTP2_CANCEL));
+  stream.setTimeout(limits.stallMs, () => stream.close(constants.NGHTTP2_CANCEL));
   const totals = await writing(folder, async () => {
     const unfinished = await makeUnfinished(folder);
     try {

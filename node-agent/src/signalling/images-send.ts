@@ -1,9 +1,10 @@
 /** Sends a folder of images: small files many to a write, large ones as a stream, never more than the receiver takes. */
 import { createHash, hash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { open, readdir, stat } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { open, readdir } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { join } from 'node:path';
+import { setImmediate as breathe } from 'node:timers/promises';
 import { ServalError } from '@serval/api';
 import { ImageWriter, isImageName, type Totals } from './images.js';
 
@@ -33,9 +34,11 @@ export function listImages(dir: string, exclude?: RegExp): Promise<ImageList> {
       throw new Error(
         `"${odd.name}" is no plain file, or its name is not fit to be sent; exclude it or remove it`,
       );
-    const files = await Promise.all(
-      wanted.map(async ({ name }) => ({ name, size: (await stat(join(dir, name))).size })),
-    );
+    const files: ImageList['files'] = [];
+    for (const { name } of wanted) {
+      files.push({ name, size: statSync(join(dir, name)).size });
+      if (files.length % 256 === 0) await breathe();
+    }
     return { dir, files, bytes: files.reduce((sum, { size }) => sum + size, 0) };
   });
 }

@@ -1,6 +1,7 @@
 /** Takes what other nodes' agents say: HTTP/2 over mutual TLS 1.3. It knows who speaks; what to do is its handlers' business. */
 import type { X509Certificate } from 'node:crypto';
 import {
+  constants,
   createSecureServer,
   type Http2SecureServer,
   type IncomingHttpHeaders,
@@ -26,7 +27,7 @@ import { Pings } from './pings.js';
 import {
   connectionWindow,
   errorBody,
-  http2,
+  refusedCertificate,
   imagesPath,
   jsonType,
   maxSessionMemory,
@@ -79,6 +80,8 @@ export interface ServerOptions {
 export interface ServerCounters {
   /** open now */
   sessions: number;
+  /** taken since the start: grows quickly where nodes lose each other again and again */
+  admitted: number;
   /** certificates that were not taken, by what was wrong with them */
   refusedCertificates: Record<CertificateFault, number>;
   /** connections that did not get as far as a certificate of theirs */
@@ -113,6 +116,7 @@ export class SignallingServer {
     this.limits = { ...defaultServerLimits, ...options.limits };
     const none = Object.keys(certificateFaults).map((fault) => [fault, 0]);
     this.counts = {
+      admitted: 0,
       refusedCertificates: Object.fromEntries(none) as Record<CertificateFault, number>,
       failedHandshakes: 0,
       messages: 0,
@@ -190,6 +194,7 @@ export class SignallingServer {
     if (node === undefined) return this.refuse(session, 'noNode');
     session.setLocalWindowSize(connectionWindow);
     const pings = new Pings(session, this.limits);
+    this.counts.admitted++;
     this.admitted.set(session, { node, certificate, pings });
     const own = this.byNode.get(node) ?? new Set();
     this.byNode.set(node, own.add(session));
@@ -217,7 +222,7 @@ export class SignallingServer {
   private refuse(session: ServerHttp2Session, fault: CertificateFault): void {
     this.counts.refusedCertificates[fault]++;
     this.dismiss(session);
-    session.goaway(http2.NGHTTP2_INADEQUATE_SECURITY, 0, Buffer.from(fault));
+    session.goaway(refusedCertificate, 0, Buffer.from(fault));
     setTimeout(() => session.destroy(), farewellMs).unref();
   }
 
@@ -225,7 +230,7 @@ export class SignallingServer {
     stream.on('error', () => undefined);
     const session = stream.session as ServerHttp2Session;
     const admitted = this.admitted.get(session);
-    if (admitted === undefined) return stream.close(http2.NGHTTP2_REFUSED_STREAM);
+    if (admitted === undefined) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
     if (admitted.certificate.validToDate.getTime() < Date.now()) return this.refuse(session, 'expired');
     const path = String(headers[':path']);
     try {
@@ -245,7 +250,7 @@ export class SignallingServer {
     stream.respond({ ':status': status, 'content-type': jsonType, 'content-length': body.length });
     stream.end(body);
     // The rest of a request that was refused does not have to be sent.
-    stream.close(http2.NGHTTP2_NO_ERROR);
+    stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   private route(

@@ -1,5 +1,5 @@
 /** What server and client have to agree on beside the messages: paths, window sizes, errors as JSON. */
-import type { Http2Stream, Settings } from 'node:http2';
+import { constants, type Http2Stream, type Settings } from 'node:http2';
 import { errorCodes, ServalError, type ErrorCode } from '@serval/api';
 import type { protocolVersion, Refusal } from '../protocol/messages.js';
 import { isObject } from './fields.js';
@@ -10,6 +10,9 @@ export const version: typeof protocolVersion = 1;
 export const messagePath = `/v${version}/message`;
 export const imagesPath = `/v${version}/images/`;
 export const jsonType = 'application/json';
+
+/** Reason of the GOAWAY frame that refuses a certificate; its data is the fault's name. */
+export const refusedCertificate = constants.NGHTTP2_INADEQUATE_SECURITY;
 
 /** What may be under way in one stream and in one connection before the receiver has to say that it took it. */
 const streamWindow = 4 << 20;
@@ -25,9 +28,6 @@ export const settings: Settings = {
   maxFrameSize: 1 << 17,
   maxHeaderListSize: 8_192,
 };
-
-/** Reason of the GOAWAY frame that refuses a certificate; its data is the fault's name. */
-export { constants as http2 } from 'node:http2';
 
 /** An error on its way to the other node: a protocol's refusal with more to it. */
 export interface ErrorBody {
@@ -136,7 +136,7 @@ export function readBody(stream: Http2Stream, bounds: BodyBounds): Promise<Buffe
         length += chunk.length;
         chunks.push(chunk);
       } catch (error) {
-        end(() => reject(error));
+        end(() => reject(error instanceof Error ? error : new Error(String(error))));
       }
     };
     const finish = (): void =>
