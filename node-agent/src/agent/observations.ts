@@ -1,6 +1,6 @@
 /** What the runner sees, told to the log, the metrics and the book of migrations. */
 import type { Event, Note, Role } from '../protocol/effects.js';
-import type { MessageKind, MigrationId } from '../protocol/messages.js';
+import type { Message, MessageKind, MigrationId, NodeName } from '../protocol/messages.js';
 import type { MigrationBook } from './book.js';
 import { migrationLog, type Logger } from './log.js';
 import type { AgentMetrics } from './metrics.js';
@@ -55,6 +55,10 @@ export class Observations implements Observer {
   sent(message: MessageKind, outcome: 'replied' | 'refused' | 'unreached'): void {
     this.metrics.requests.inc({ message, outcome });
     if (message === 'rsyn') this.metrics.rsyn.inc({ outcome });
+  }
+
+  unreached(to: NodeName, { kind, migration }: Message, reason: string): void {
+    migrationLog(this.log, migration).info({ to, message: kind, reason }, 'no answer');
   }
 
   failed(what: string, error: unknown, migration?: MigrationId): void {

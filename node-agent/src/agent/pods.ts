@@ -2,6 +2,7 @@
 import { canonicalAddress } from '../datapath/address.js';
 import { apiVersion, type MoverName, type ServalPod } from '@serval/api';
 import type { Datapath } from '../datapath/types.js';
+import { workloadUid } from './workload-uid.js';
 
 /** What a move has to know of a workload that runs in a pod. */
 export interface HostedWorkload {
@@ -74,8 +75,7 @@ export class PodRegistry {
 export function podOf({ metadata, spec }: ServalPod): AgentPod {
   const { netns, interfaces, addresses, hostNetwork = false, trackUdp = false, process } = spec;
   const workload: HostedWorkload = {
-    // A workload that was never given one is known by its name, as long as it stays declared.
-    uid: spec.uid ?? metadata.uid ?? `${metadata.namespace ?? 'default'}/${metadata.name}`,
+    uid: spec.uid ?? workloadUid(netns, process?.pid),
     epoch: spec.epoch ?? 0,
     mover: spec.mover ?? 'criu',
     identityAddresses: spec.identityAddresses ?? [],

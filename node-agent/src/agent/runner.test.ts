@@ -25,6 +25,7 @@ function run(script: (event: Event) => Effect[], deps: Partial<RunnerDeps> = {})
     noted: jest.fn(),
     span: jest.fn(),
     sent: jest.fn(),
+    unreached: jest.fn(),
     failed: jest.fn(),
     stepped: jest.fn(),
   };

@@ -30,6 +30,7 @@ export interface Observer {
   /** something took from `startMs` (performance.now) on so long */
   span(role: Role, migration: MigrationId, name: string, startMs: number, durationMs: number): void;
   sent(message: MessageKind, outcome: 'replied' | 'refused' | 'unreached'): void;
+  unreached(to: NodeName, message: Message, reason: string): void;
   failed(what: string, error: unknown, migration?: MigrationId): void;
   /** the protocol has taken this in: states may have changed */
   stepped(event: Event): void;
@@ -195,8 +196,10 @@ export class Runner {
       this.deps.observe.sent(kind, reply.ok ? 'replied' : 'refused');
       this.dispatch({ type: 'replied', role, migration, request, reply });
     } catch (error) {
+      const reason = (error as Error).message;
       this.deps.observe.sent(kind, 'unreached');
-      this.dispatch({ type: 'unreached', role, migration, request, reason: (error as Error).message });
+      this.deps.observe.unreached(to, message, reason);
+      this.dispatch({ type: 'unreached', role, migration, request, reason });
     }
   }
 
