@@ -41,7 +41,7 @@ export interface Agent {
   close(): Promise<void>;
 }
 
-type Closer = () => Promise<unknown> | unknown;
+type Closer = () => unknown;
 
 /** @throws ServalError that names what is missing; nothing is left running then */
 export async function startAgent(config: AgentConfig, version: string): Promise<Agent> {
@@ -234,18 +234,22 @@ async function serveOthers(
     credentials,
     onMessage: (from, message) => runner.handle(from, message),
     images: {
-      directory: async (from, migration) => {
-        if (core.sourceOf(migration) === from) return works.target.imagesDir(migration);
-        throw new ServalError('ERR_NO_PERMISSION', {
-          subject: `images of migration ${migration} from ${from}`,
-          reason: 'no pod waits here for a workload that comes from there in this migration',
-          remedy: 'The move was given up meanwhile; start it again',
-        });
-      },
+      directory: (from, migration) =>
+        core.sourceOf(migration) === from
+          ? Promise.resolve(works.target.imagesDir(migration))
+          : Promise.reject(unexpectedImages(from, migration)),
     },
   });
   await server.listen(config.signalling);
   closers.push(() => server.close());
+}
+
+function unexpectedImages(from: NodeName, migration: string): ServalError {
+  return new ServalError('ERR_NO_PERMISSION', {
+    subject: `images of migration ${migration} from ${from}`,
+    reason: 'no pod waits here for a workload that comes from there in this migration',
+    remedy: 'The move was given up meanwhile; start it again',
+  });
 }
 
 interface LocalParts {

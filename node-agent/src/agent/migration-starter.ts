@@ -26,36 +26,42 @@ export class MigrationStarter {
   }
 
   private declared(object: ServalMigration): void {
-    const { book, pods, core } = this.deps;
-    const { name } = object.metadata;
-    if (migrationResult(object) !== undefined || book.knows(name)) return;
+    if (migrationResult(object) !== undefined || this.deps.book.knows(object.metadata.name)) return;
     const begun = object.status?.migration;
-    if (begun !== undefined) {
-      // An earlier process began it: the protocol goes on with it, or has nothing to go on with.
-      book.resume(object);
-      const phase = core.phase('source', begun);
-      if (phase === 'retired') void book.end(begun, 'succeeded');
-      else if (phase === undefined || phase === 'aborted')
-        void book.end(begun, 'failed', 'the agent was restarted in the middle of it');
-      return;
-    }
+    if (begun === undefined) this.begin(object);
+    else this.goOn(object, begun);
+  }
+
+  /** An earlier process began it: the protocol goes on with it, or has nothing to go on with. */
+  private goOn(object: ServalMigration, migration: string): void {
+    const { book, core } = this.deps;
+    book.resume(object);
+    const phase = core.phase('source', migration);
+    if (phase === 'retired') void book.end(migration, 'succeeded');
+    else if (phase === undefined || phase === 'aborted')
+      void book.end(migration, 'failed', 'the agent was restarted in the middle of it');
+  }
+
+  private begin(object: ServalMigration): void {
+    const { book, pods, core, dispatch } = this.deps;
     const { workload, targetNode, mover } = object.spec;
     const pod = pods.get(workload);
     if (pod?.workload === undefined) return; // it is of another node
+    const { epoch, uid, identityAddresses } = pod.workload;
     const migration = randomBytes(8).toString('hex');
     book.begin(object, migration);
-    this.deps.dispatch({
+    dispatch({
       type: 'start',
       migration,
-      epoch: pod.workload.epoch + 1,
-      workload: { name: workload, uid: pod.workload.uid },
+      epoch: epoch + 1,
+      workload: { name: workload, uid },
       target: targetNode,
       mover: mover ?? pod.workload.mover,
       image: { trackUdp: pod.trackUdp },
-      addresses: [...pod.addresses, ...pod.workload.identityAddresses],
+      addresses: [...pod.addresses, ...identityAddresses],
     });
     if (core.phase('source', migration) === undefined)
-      void book.end(migration, 'failed', book.get(name)?.status?.reason ?? 'it was refused');
+      void book.end(migration, 'failed', book.get(object.metadata.name)?.status?.reason ?? 'it was refused');
   }
 
   private deleted(object: ServalMigration): void {
