@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { ServalError, type ErrorCode } from '@serval/api';
+import { ServalError } from '@serval/api';
 import type { Endpoint } from '../datapath/types.js';
 import type { NodeName } from '../protocol/messages.js';
 import { secureContext, type Identity } from './credentials.js';
@@ -29,11 +29,11 @@ export class Connection {
   private retired = false;
   private fault: CertificateFault | undefined;
   private error: Error | undefined;
+  private validTo = 0;
 
   private constructor(
     readonly target: ConnectionTarget,
     private readonly session: ClientHttp2Session,
-    private readonly validTo: number,
     limits: ConnectionLimits,
   ) {
     this.pings = new Pings(session, limits);
@@ -45,23 +45,41 @@ export class Connection {
       const fault = data?.toString() ?? '';
       this.fault = Object.hasOwn(certificateFaults, fault) ? (fault as CertificateFault) : 'unusable';
     });
-    session.setLocalWindowSize(connectionWindow);
   }
 
-  /** @throws ServalError ERR_UNREACHABLE, ERR_CERTIFICATE (theirs), ERR_WRONG_NODE */
+  /** @throws ServalError ERR_UNREACHABLE, ERR_CERTIFICATE (theirs or ours), ERR_WRONG_NODE */
   static async open(
     target: ConnectionTarget,
     identity: Identity,
     limits: ConnectionLimits,
   ): Promise<Connection> {
     const socket = connectTls(tlsOptions(target, identity));
-    const session = connectHttp2(authority(target), {
-      createConnection: () => socket,
-      settings,
-      maxSessionMemory,
+    const createConnection = (): TLSSocket => socket;
+    const session = connectHttp2(authority(target), { createConnection, settings, maxSessionMemory });
+    const connection = new Connection(target, session, limits);
+    socket.setNoDelay(true);
+    await connection.ready(limits.connectMs);
+    connection.validTo = validTo(socket);
+    return connection;
+  }
+
+  /** Waits for the other node's settings too: more streams than it allows would be refused. */
+  private ready(connectMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => {
+        this.destroy();
+        reject(unreachable(this.target, `no connection within ${connectMs} ms`));
+      }, connectMs);
+      void this.closed.then(() => {
+        clearTimeout(late);
+        reject(this.failure(this.error));
+      });
+      this.session.once('connect', () => this.session.setLocalWindowSize(connectionWindow));
+      this.session.once('remoteSettings', () => {
+        clearTimeout(late);
+        resolve();
+      });
     });
-    await connected(target, { session, socket }, limits.connectMs);
-    return new Connection(target, session, validTo(socket), limits);
   }
 
   /** True where it takes requests, as far as is known. */
@@ -118,7 +136,7 @@ export class Connection {
   }
 
   private failure(cause: unknown): ServalError {
-    if (this.fault === undefined) return unreachable(this.target, 'the connection broke', cause);
+    if (this.fault === undefined) return connectionError(this.target, cause);
     return certificateError('the certificate of this node', this.fault, {
       reason: `${this.target.node} refused it: ${certificateFaults[this.fault]}`,
       node: this.target.node,
@@ -145,39 +163,14 @@ function tlsOptions({ node, address }: ConnectionTarget, identity: Identity): Co
   };
 }
 
-async function connected(
-  target: ConnectionTarget,
-  { session, socket }: { session: ClientHttp2Session; socket: TLSSocket },
-  connectMs: number,
-): Promise<void> {
-  socket.setNoDelay(true);
-  await new Promise<void>((resolve, reject) => {
-    const late = setTimeout(() => {
-      session.destroy();
-      reject(unreachable(target, `no connection within ${connectMs} ms`));
-    }, connectMs);
-    const failed = (error: Error): void => {
-      clearTimeout(late);
-      session.destroy();
-      reject(connectError(target, error));
-    };
-    session.on('error', failed).once('close', () => failed(new Error('it was closed at once')));
-    session.once('connect', () => {
-      clearTimeout(late);
-      session.off('error', failed);
-      resolve();
-    });
-  });
-}
-
 function validTo(socket: TLSSocket): number {
   const certificate = socket.getPeerX509Certificate();
   return certificate instanceof X509Certificate ? certificate.validToDate.getTime() : 0;
 }
 
-function connectError(target: ConnectionTarget, error: Error): ServalError {
+function connectionError(target: ConnectionTarget, error: unknown): ServalError {
   if (error instanceof ServalError) return error;
-  const code = (error as NodeJS.ErrnoException).code ?? '';
+  const { code = '', message = 'it was closed' } = (error ?? {}) as NodeJS.ErrnoException;
   // OpenSSL's verdicts have names of their own; what Node and the kernel say begins with ERR_ or E.
   if (/^(?:CERT|DEPTH|SELF|UNABLE|INVALID|PATH|HOSTNAME)_/.test(code)) {
     const fault = certificateFault(code);
@@ -186,7 +179,7 @@ function connectError(target: ConnectionTarget, error: Error): ServalError {
       node: target.node,
     });
   }
-  return unreachable(target, error.message, error);
+  return unreachable(target, `the connection failed: ${message}`, error);
 }
 
 function certificateError(
@@ -216,8 +209,7 @@ export function unreachable(
   reason: string,
   cause?: unknown,
 ): ServalError {
-  const code: ErrorCode = 'ERR_UNREACHABLE';
-  return new ServalError(code, {
+  return new ServalError('ERR_UNREACHABLE', {
     subject: `node ${node} at ${address.address} port ${address.port}`,
     reason,
     remedy: 'Check that its agent runs and that its port can be reached from here',
