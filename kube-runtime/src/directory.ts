@@ -26,8 +26,10 @@ export interface DirectoryOptions {
   onProblem?: (problem: ResourceProblem) => void;
   /** a file that somebody else writes counts when it has not changed for so long, ms; default 50 */
   quietMs?: number;
-  /** all files are looked at so often, ms, for the case that the kernel doesn't tell (network file systems); default 10000 */
+  /** all files are looked at so often, ms, for what the kernel doesn't tell (network file systems); default 10000 */
   relistMs?: number;
+  /** false: don't ask the kernel to tell of changes; default true */
+  notify?: boolean;
 }
 
 interface Sighting {
@@ -66,8 +68,10 @@ export class DirectoryStore implements ResourceStore {
   static async open(options: DirectoryOptions): Promise<DirectoryStore> {
     const store = new DirectoryStore(options);
     await makeDirectory(join(options.directory, 'status'));
-    store.#watch(options.directory, (file) => resourceFile.test(file) && store.#look(file));
-    store.#watch(store.#statusFiles.directory, (file) => store.#lookAtStatus(file));
+    if (options.notify !== false) {
+      store.#watch(options.directory, (file) => resourceFile.test(file) && store.#look(file));
+      store.#watch(store.#statusFiles.directory, (file) => store.#lookAtStatus(file));
+    }
     await store.#inTurn(() => store.#relist(true));
     store.#later('', options.relistMs ?? 10_000);
     return store;
@@ -210,13 +214,16 @@ export class DirectoryStore implements ResourceStore {
     for (const problem of problems) this.#problem({ ...problem, file: this.#path(file) });
     for (const change of changes) {
       this.#emit(change);
-      if (change.type === 'deleted') this.#removeStatus(change.key);
+      if (change.type === 'deleted') this.#removeStatus(change);
     }
   }
 
-  #removeStatus(key: string): void {
+  /** Not that of another object of this name, which somebody else may have made in the meantime. */
+  #removeStatus({ key, object }: Change): void {
     const remove = async (): Promise<void> => {
-      if (this.#contents.get(key) === undefined) await this.#statusFiles.remove(key);
+      const record = await this.#statusFiles.read(key);
+      if (this.#contents.get(key) !== undefined || record?.uid !== object.metadata.uid) return;
+      await this.#statusFiles.remove(key);
     };
     void this.#write(remove).catch((error: unknown) => this.#report(`status of ${key}`, error));
   }
@@ -245,7 +252,7 @@ export class DirectoryStore implements ResourceStore {
 
   #watch(directory: string, onFile: (file: string) => void): void {
     try {
-      const watcher = watch(directory, (_, file) => {
+      const watcher = watch(directory, { persistent: false }, (_, file) => {
         if (file !== null) onFile(file);
       });
       watcher.on('error', (error) => this.#report('', error));

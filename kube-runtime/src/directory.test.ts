@@ -1,0 +1,294 @@
+import { describe, expect, it } from '@jest/globals';
+import { mkdir, readFile, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ServalMigration } from '@serval/api';
+import { DirectoryStore, type DirectoryOptions } from './directory.js';
+import { NodeDirectory } from './nodes.js';
+import type { ResourceProblem } from './store.js';
+import { migration, node, nodeText, pod, podText, until, withDirectory } from './testing.fixture.js';
+
+interface Seen {
+  store: DirectoryStore;
+  directory: string;
+  problems: ResourceProblem[];
+  /** `added a` */
+  nodes: string[];
+}
+
+function withStore(
+  work: (seen: Seen) => Promise<void>,
+  options: Partial<DirectoryOptions> = {},
+  prepare: (directory: string) => Promise<unknown> = () => Promise.resolve(),
+): Promise<void> {
+  return withDirectory(async (directory) => {
+    await prepare(directory);
+    const problems: ResourceProblem[] = [];
+    const onProblem = (problem: ResourceProblem): number => problems.push(problem);
+    const store = await DirectoryStore.open({ directory, onProblem, ...options });
+    const nodes: string[] = [];
+    store.watch('ServalNode', ({ type, object }) => nodes.push(`${type} ${object.metadata.name}`));
+    try {
+      await work({ store, directory, problems, nodes });
+    } finally {
+      await store.close();
+    }
+  });
+}
+
+describe('DirectoryStore reads', () => {
+  it('what is there, before it opens, and tells a new watcher', () =>
+    withStore(
+      ({ store, nodes }) => {
+        expect(nodes).toEqual(['added a']);
+        expect(store.get('ServalNode', 'a')).toMatchObject({ spec: { address: '192.0.2.1:7946' } });
+        expect(store.get('ServalPod', 'default/p')).toBeDefined();
+        expect(store.get('ServalPod', 'p')).toBeUndefined();
+        return Promise.resolve();
+      },
+      {},
+      (directory) => writeFile(join(directory, 'all.yaml'), `${nodeText('a')}---\n${podText('p')}`),
+    ));
+
+  it('files that come, change, are renamed and go; others are left alone', () =>
+    withStore(async ({ directory, nodes, problems }) => {
+      const file = join(directory, 'n.yaml');
+      await writeFile(join(directory, 'README.md'), 'kind: [');
+      await writeFile(join(directory, '.n.yaml.swp'), 'kind: [');
+      await writeFile(file, nodeText('a'));
+      await until('added', () => nodes.length === 1);
+      await writeFile(file, nodeText('a', '192.0.2.5:1'));
+      await until('modified', () => nodes.length === 2);
+      await rename(file, join(directory, 'm.yml'));
+      await writeFile(join(directory, 'z.yaml'), nodeText('z'));
+      await until('z', () => nodes.includes('added z'));
+      await rm(join(directory, 'm.yml'));
+      await until('deleted', () => nodes.at(-1) === 'deleted a');
+      expect(nodes.filter((event) => event.endsWith(' a')).slice(0, 2)).toEqual(['added a', 'modified a']);
+      expect(problems).toEqual([]);
+    }));
+
+  it('a file that is written bit by bit once, when it is quiet', () =>
+    withStore(
+      async ({ directory, nodes, problems }) => {
+        const text = nodeText('a');
+        for (let end = 0; end < text.length; end += 20) {
+          await writeFile(join(directory, 'n.yaml'), text.slice(0, end));
+          await sleep(10);
+        }
+        await writeFile(join(directory, 'n.yaml'), text);
+        await until('added', () => nodes.length > 0);
+        expect([nodes, problems]).toEqual([['added a'], []]);
+      },
+      { quietMs: 300 },
+    ));
+
+  it('on in spite of an invalid file, tells why, and takes it when it is mended', () =>
+    withStore(async ({ store, directory, nodes, problems }) => {
+      const file = join(directory, 'n.yaml');
+      await writeFile(file, nodeText('a'));
+      await until('added', () => nodes.length === 1);
+      await writeFile(file, nodeText('a', 'nowhere'));
+      await until('the problem', () => problems.length > 0);
+      expect(problems).toMatchObject([{ file, document: 1, field: 'spec.address' }]);
+      expect(store.problems).toBe(1);
+      await writeFile(file, '');
+      await until('the second problem', () => problems.length > 1);
+      expect(store.get('ServalNode', 'a')).toMatchObject({ spec: { address: '192.0.2.1:7946' } });
+      await writeFile(file, nodeText('a', '192.0.2.5:1'));
+      await until('mended', () => nodes.length === 2);
+      expect(nodes).toEqual(['added a', 'modified a']);
+    }));
+
+  it('what the kernel does not tell, by listing now and then', () =>
+    withStore(
+      async ({ directory, nodes }) => {
+        await writeFile(join(directory, 'n.yaml'), nodeText('a'));
+        await until('added', () => nodes.length === 1);
+        await rm(join(directory, 'n.yaml'));
+        await until('deleted', () => nodes.length === 2);
+      },
+      { relistMs: 20, notify: false },
+    ));
+
+  it('files whose clock is wrong', () =>
+    withStore(async ({ directory, nodes }) => {
+      const file = join(directory, 'n.yaml');
+      await writeFile(file, nodeText('a'));
+      await utimes(file, new Date(), new Date(Date.now() + 86_400_000));
+      await until('added', () => nodes.length === 1);
+    }));
+
+  it('no empty directory where the directory is gone', () =>
+    withStore(
+      async ({ store, directory, nodes, problems }) => {
+        await store.apply(node('a'));
+        await rename(directory, `${directory}-away`);
+        await until('the problem', () => problems.length > 0);
+        expect(nodes).toEqual(['added a']);
+        await rename(`${directory}-away`, directory);
+      },
+      { relistMs: 20 },
+    ));
+
+  it('a folder in the place of a file as a problem', () =>
+    withStore(async ({ directory, problems, nodes }) => {
+      await mkdir(join(directory, 'x.yaml'));
+      await until('the problem', () => problems.length > 0);
+      await writeFile(join(directory, 'n.yaml'), nodeText('a'));
+      await until('added', () => nodes.length === 1);
+    }));
+
+  it('on when a handler throws', () =>
+    withStore(async ({ store, nodes, problems }) => {
+      store.watch('ServalNode', () => {
+        throw new Error('handler of the test');
+      });
+      await store.apply(node('a'));
+      expect(nodes).toEqual(['added a']);
+      expect(problems.map(({ reason }) => reason)).toEqual(['handler of the test']);
+    }));
+});
+
+describe('DirectoryStore writes', () => {
+  it('an object, with an identity, and tells it once', () =>
+    withStore(async ({ store, directory, nodes }) => {
+      const applied = await store.apply(node('a'));
+      expect(applied.metadata).toMatchObject({ name: 'a', uid: expect.any(String) });
+      expect(store.get('ServalNode', 'a')).toBe(applied);
+      expect(await store.apply(node('a'))).toBe(applied);
+      await sleep(150);
+      expect(nodes).toEqual(['added a']);
+      expect((await readdir(directory)).sort()).toEqual(['servalnode_a.yaml', 'status']);
+    }));
+
+  it('into the file that has it, and leaves the rest of that alone', () =>
+    withStore(
+      async ({ store, directory }) => {
+        await store.apply(node('b', ['10.7.0.0/24']));
+        const text = await readFile(join(directory, 'all.yaml'), 'utf8');
+        expect(text.startsWith(`# ours\n${nodeText('a')}---\n`)).toBe(true);
+        expect(store.get('ServalNode', 'b')?.spec.podCIDRs).toEqual(['10.7.0.0/24']);
+        await store.delete('ServalNode', 'b');
+        expect(await readFile(join(directory, 'all.yaml'), 'utf8')).toBe(`# ours\n${nodeText('a')}`);
+      },
+      {},
+      (directory) => writeFile(join(directory, 'all.yaml'), `# ours\n${nodeText('a')}---\n${nodeText('b')}`),
+    ));
+
+  it('nothing that is invalid', () =>
+    withStore(async ({ store, directory }) => {
+      const wrong = { ...node('a'), spec: { ...node('a').spec, address: 'x' } };
+      await expect(store.apply(wrong)).rejects.toMatchObject({
+        code: 'ERR_BAD_INPUT',
+        subject: 'spec.address of ServalNode a',
+      });
+      const nameless = { ...node('../../etc/x') };
+      await expect(store.apply(nameless)).rejects.toMatchObject({ code: 'ERR_BAD_INPUT' });
+      expect(await readdir(directory)).toEqual(['status']);
+    }));
+
+  it('no other spec into a migration', () =>
+    withStore(async ({ store }) => {
+      await store.apply(migration('m'));
+      await expect(store.apply(migration('m', 'host-3'))).rejects.toMatchObject({ code: 'ERR_CONFLICT' });
+      expect(store.get('ServalMigration', 'm')?.spec.targetNode).toBe('host-2');
+    }));
+
+  it('deletes with the status, so that the next of that name begins anew', () =>
+    withStore(async ({ store, directory }) => {
+      await store.apply(migration('m'));
+      await store.patchStatus('ServalMigration', 'm', { phase: 'hold' });
+      expect(await store.delete('ServalMigration', 'm')).toBe(true);
+      expect(await store.delete('ServalMigration', 'm')).toBe(false);
+      expect(store.get('ServalMigration', 'm')).toBeUndefined();
+      await store.apply(migration('m'));
+      expect(store.get('ServalMigration', 'm')).not.toHaveProperty('status');
+      expect(await readdir(join(directory, 'status'))).toEqual([]);
+    }));
+
+  it('a status that is merged, kept over a new spec and a restart', () =>
+    withStore(async ({ store, directory }) => {
+      await store.apply(pod('p'));
+      await store.apply(migration('m'));
+      await store.patchStatus('ServalMigration', 'm', { phase: 'hold', lost: { foreign: 1 }, reason: 'x' });
+      await store.patchStatus('ServalMigration', 'm', {
+        phase: 'move',
+        lost: { unknownPeer: 2 },
+        reason: null,
+      });
+      const expected = { phase: 'move', lost: { foreign: 1, unknownPeer: 2 } };
+      expect(store.get('ServalMigration', 'm')?.status).toEqual(expected);
+      const again = await DirectoryStore.open({ directory });
+      expect(again.get('ServalMigration', 'm')?.status).toEqual(expected);
+      await again.close();
+      await expect(store.patchStatus('ServalMigration', 'm', { flows: -1 })).rejects.toMatchObject({
+        code: 'ERR_BAD_INPUT',
+        subject: 'status.flows of ServalMigration m',
+      });
+      await expect(store.patchStatus('ServalMigration', 'none', {})).rejects.toMatchObject({
+        code: 'ERR_NOT_FOUND',
+      });
+    }));
+
+  it('a status anew over one that is damaged', () =>
+    withStore(async ({ store, directory }) => {
+      await store.apply(migration('m'));
+      await store.patchStatus('ServalMigration', 'm', { phase: 'hold' });
+      await writeFile(join(directory, 'status/ServalMigration_m.json'), '{"sta');
+      await store.patchStatus('ServalMigration', 'm', { phase: 'move' });
+      expect(store.get('ServalMigration', 'm')?.status).toEqual({ phase: 'move' });
+    }));
+});
+
+describe('several stores of one directory', () => {
+  it('see each other, and lose nothing of what they write at once', () =>
+    withStore(async ({ store, directory }) => {
+      const other = await DirectoryStore.open({ directory });
+      const seen: ServalMigration[] = [];
+      other.watch('ServalMigration', ({ object }) => seen.push(object));
+      await store.apply(migration('m'));
+      await until('the other sees it', () => seen.length === 1);
+      const writes = Array.from({ length: 20 }, (_, i) =>
+        (i % 2 === 0 ? store : other).patchStatus('ServalMigration', 'm', { lost: { [`r${i}`]: i } }),
+      );
+      await Promise.all(writes);
+      const complete = (each: DirectoryStore): boolean =>
+        Object.keys(each.get('ServalMigration', 'm')?.status?.lost ?? {}).length === 20;
+      await until('both have all', () => complete(store) && complete(other));
+      await Promise.all(
+        ['a', 'b', 'c', 'd'].map((name, i) => (i % 2 === 0 ? store : other).apply(node(name))),
+      );
+      await until('both have the nodes', () =>
+        [store, other].every((each) => each.list('ServalNode').length === 4),
+      );
+      await other.close();
+    }));
+
+  it(
+    'get over the lock of a process that died',
+    () =>
+      withStore(async ({ store, directory }) => {
+        await writeFile(join(directory, '.lock'), 'left behind');
+        await store.apply(node('a'));
+        expect(await readdir(directory)).not.toContain('.lock');
+      }),
+    20_000,
+  );
+});
+
+describe('NodeDirectory with a store', () => {
+  it('follows it', () =>
+    withStore(async ({ store }) => {
+      const directory = new NodeDirectory();
+      const stop = directory.follow(store);
+      await store.apply(node('a', ['10.1.0.0/24']));
+      expect(directory.hosts('a', '10.1.0.7')).toBe(true);
+      expect(directory.addressOf('a')).toBe('192.0.2.1:7946');
+      await store.delete('ServalNode', 'a');
+      expect(directory.nodeOf('10.1.0.7')).toBeUndefined();
+      stop();
+      await store.apply(node('b', ['10.1.0.0/24']));
+      expect(directory.size).toBe(0);
+    }));
+});
