@@ -80,7 +80,7 @@ describe('DirectoryStore reads', () => {
         await until('added', () => nodes.length > 0);
         expect([nodes, problems]).toEqual([['added a'], []]);
       },
-      { quietMs: 300 },
+      { quietMs: 300, relistMs: 2 },
     ));
 
   it('on in spite of an invalid file, tells why, and takes it when it is mended', () =>
@@ -241,29 +241,33 @@ describe('DirectoryStore writes', () => {
     }));
 });
 
+async function withAnother(directory: string, work: (other: DirectoryStore) => Promise<void>): Promise<void> {
+  const other = await DirectoryStore.open({ directory });
+  await work(other).finally(() => other.close());
+}
+
 describe('several stores of one directory', () => {
   it('see each other, and lose nothing of what they write at once', () =>
-    withStore(async ({ store, directory }) => {
-      const other = await DirectoryStore.open({ directory });
-      const seen: ServalMigration[] = [];
-      other.watch('ServalMigration', ({ object }) => seen.push(object));
-      await store.apply(migration('m'));
-      await until('the other sees it', () => seen.length === 1);
-      const writes = Array.from({ length: 20 }, (_, i) =>
-        (i % 2 === 0 ? store : other).patchStatus('ServalMigration', 'm', { lost: { [`r${i}`]: i } }),
-      );
-      await Promise.all(writes);
-      const complete = (each: DirectoryStore): boolean =>
-        Object.keys(each.get('ServalMigration', 'm')?.status?.lost ?? {}).length === 20;
-      await until('both have all', () => complete(store) && complete(other));
-      await Promise.all(
-        ['a', 'b', 'c', 'd'].map((name, i) => (i % 2 === 0 ? store : other).apply(node(name))),
-      );
-      await until('both have the nodes', () =>
-        [store, other].every((each) => each.list('ServalNode').length === 4),
-      );
-      await other.close();
-    }));
+    withStore(({ store, directory }) =>
+      withAnother(directory, async (other) => {
+        const seen: ServalMigration[] = [];
+        other.watch('ServalMigration', ({ object }) => seen.push(object));
+        await store.apply(migration('m'));
+        await until('the other sees it', () => seen.length === 1);
+        const writes = Array.from({ length: 20 }, (_, i) =>
+          (i % 2 === 0 ? store : other).patchStatus('ServalMigration', 'm', { lost: { [`r${i}`]: i } }),
+        );
+        await Promise.all(writes);
+        const complete = (each: DirectoryStore): boolean =>
+          Object.keys(each.get('ServalMigration', 'm')?.status?.lost ?? {}).length === 20;
+        await until('both have all', () => complete(store) && complete(other));
+        const names = ['a', 'b', 'c', 'd'];
+        await Promise.all(names.map((name, i) => (i % 2 === 0 ? store : other).apply(node(name))));
+        await until('both have the nodes', () =>
+          [store, other].every((each) => each.list('ServalNode').length === 4),
+        );
+      }),
+    ));
 
   it(
     'get over the lock of a process that died',
