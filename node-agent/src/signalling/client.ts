@@ -120,6 +120,7 @@ export class SignallingClient {
     const list = await listImages(dir, options.exclude);
     const peer = this.peer(this.carriers, node, address);
     const connection = await peer.connection(address, this.limits.connectMs);
+    options.signal?.throwIfAborted();
     const path = `${imagesPath}${migration}${options.part === undefined ? '' : `/${options.part}`}`;
     const stream = connection.request(path, { [totalHeader]: list.bytes });
     const cancel = (): void => stream.close(constants.NGHTTP2_CANCEL);

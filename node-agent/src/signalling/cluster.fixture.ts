@@ -1,5 +1,5 @@
 /** A small cluster for tests: one authority, nodes with certificates, servers and clients on the loopback. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Endpoint } from '../datapath/types.js';
@@ -23,7 +23,11 @@ export class Cluster {
   private constructor(readonly dir: string) {}
 
   static async make(): Promise<Cluster> {
-    const cluster = new Cluster(mkdtempSync(join(tmpdir(), 'serval-signalling-')));
+    // In memory where that can be: certificates are written through to the disk, which other tests keep busy.
+    const memory = '/dev/shm';
+    const cluster = new Cluster(
+      mkdtempSync(join(existsSync(memory) ? memory : tmpdir(), 'serval-signalling-')),
+    );
     await makeAuthority(cluster.dir);
     return cluster;
   }

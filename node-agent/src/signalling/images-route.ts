@@ -13,7 +13,8 @@ export interface ImagesReceiver {
   /**
    * The folder that these images become; what is there already is replaced at the end. `part` tells several folders of
    * one migration apart, where the sender has several. A rejection refuses the images: this is where the sender's right
-   * to send them is checked.
+   * to send them is checked. It belongs on a tmpfs: small files are written synchronously, and a busy disk would keep
+   * the agent from everything else.
    */
   directory: (from: NodeName, migration: MigrationId, part: string | undefined) => Promise<string>;
   limits?: Partial<ImageLimits>;
@@ -97,7 +98,9 @@ async function receive(stream: ServerHttp2Stream, into: string, limits: ImageLim
   const files = new FileSink(into);
   const parser = new ImageParser(files, limits);
   try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) await parser.push(chunk);
+    // After an error the stream still has to carry the answer.
+    const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+    for await (const chunk of chunks) await parser.push(chunk);
     return parser.end();
   } finally {
     await files.close();
