@@ -15,6 +15,7 @@
 #include "lib/fragment.h"
 #include "lib/hold.h"
 #include "lib/icmp.h"
+#include "lib/session.h"
 
 SAL_NOINLINE int sal_drop(struct __sk_buff *skb, __u32 reason)
 {
@@ -57,6 +58,19 @@ SAL_INLINE bool sal_pod_held(const struct __sk_buff *skb)
 	return sal_pod_flags(skb) & SAL_POD_HELD;
 }
 
+/* More is wanted of this pod than its rules say. */
+SAL_INLINE enum sal_reason sal_marked(struct __sk_buff *skb, const struct sal_packet *pkt, const struct sal_slot *slot,
+				      __u32 flags)
+{
+	enum sal_reason reason = SAL_REASON_NONE;
+
+	if (flags & SAL_POD_HELD || (flags & SAL_POD_QUIET && !slot))
+		reason = sal_hold_pod(skb, pkt, flags);
+	if (!reason && flags & SAL_POD_TRACKED && pkt->protocol == IPPROTO_UDP)
+		sal_note_session(pkt, slot);
+	return reason;
+}
+
 SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
 {
 	__u32 index = 0;
@@ -69,8 +83,12 @@ SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_pack
 	if (state == SAL_STATE_HELD)
 		return sal_hold(skb, pkt, slot);
 	flags = sal_pod_flags(skb);
-	if (flags & SAL_POD_HELD || (flags & SAL_POD_QUIET && !slot))
-		return sal_hold_pod(skb, pkt, flags);
+	if (flags & (SAL_POD_HELD | SAL_POD_QUIET | SAL_POD_TRACKED)) {
+		enum sal_reason reason = sal_marked(skb, pkt, slot, flags);
+
+		if (reason)
+			return reason;
+	}
 	if (!slot || state != SAL_STATE_ACTIVE)
 		return SAL_REASON_NONE;
 	if (pkt->obstacle)

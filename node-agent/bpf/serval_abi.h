@@ -60,6 +60,7 @@ enum sal_pod_flag {
 	SAL_POD_HELD = 2, /* nothing enters or leaves but neighbour discovery */
 	SAL_POD_CLSACT = 4, /* attached as clsact filters, not by TCX links */
 	SAL_POD_QUIET = 8, /* no connection is opened, either way; all else passes */
+	SAL_POD_TRACKED = 16, /* its UDP sessions are noted */
 };
 
 /* Bits of sal_slot.kept: what the ring buffer has already been given for this hold. */
@@ -158,6 +159,11 @@ struct sal_fragment {
 	__u8 reserved[3];
 	__u32 slot;
 	__u64 flow_id; /* the slot may have been reused: compare */
+};
+
+/* When a session of UDP was last heard of, either way. Its key is a struct sal_key of egress: the identity. */
+struct sal_session {
+	__u64 last_seen_ns; /* CLOCK_MONOTONIC */
 };
 
 struct sal_drop {

@@ -62,6 +62,14 @@ struct {
 	__type(value, struct sal_fragment);
 } sal_fragments SEC(".maps");
 
+/* UDP sessions of tracked pods. The one that was quiet for longest goes when the map is full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct sal_key);
+	__type(value, struct sal_session);
+} sal_sessions SEC(".maps");
+
 /* Packets given up, by reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -65,6 +65,7 @@ export const salPodFlag = {
   HELD: 2,
   CLSACT: 4,
   QUIET: 8,
+  TRACKED: 16,
 } as const;
 
 export const salKept = {
@@ -142,6 +143,69 @@ export const salFragment = {
     buffer.writeUInt8(value.state, at);
     buffer.writeUInt32LE(value.slot, at + 4);
     buffer.writeBigUInt64LE(value.flowId, at + 8);
+  },
+} as const;
+
+export interface SalKey {
+  scope: SalScope;
+  tuple: SalTuple;
+}
+
+export const salKey = {
+  size: 40,
+  offset: { scope: 0, tuple: 4 },
+  read(buffer: Buffer, at = 0): SalKey {
+    return {
+      scope: salScope.read(buffer, at),
+      tuple: salTuple.read(buffer, at + 4),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalKey): void {
+    salScope.write(buffer, at, value.scope);
+    salTuple.write(buffer, at + 4, value.tuple);
+  },
+} as const;
+
+export interface SalTuple {
+  local: Buffer;
+  remote: Buffer;
+  localPort: number;
+  remotePort: number;
+}
+
+export const salTuple = {
+  size: 36,
+  offset: { local: 0, remote: 16, localPort: 32, remotePort: 34 },
+  read(buffer: Buffer, at = 0): SalTuple {
+    return {
+      local: Buffer.from(buffer.subarray(at, at + 16)),
+      remote: Buffer.from(buffer.subarray(at + 16, at + 16 + 16)),
+      localPort: buffer.readUInt16BE(at + 32),
+      remotePort: buffer.readUInt16BE(at + 34),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalTuple): void {
+    writeBytes(buffer, at, 16, value.local);
+    writeBytes(buffer, at + 16, 16, value.remote);
+    buffer.writeUInt16BE(value.localPort, at + 32);
+    buffer.writeUInt16BE(value.remotePort, at + 34);
+  },
+} as const;
+
+export interface SalSession {
+  lastSeenNs: bigint;
+}
+
+export const salSession = {
+  size: 8,
+  offset: { lastSeenNs: 0 },
+  read(buffer: Buffer, at = 0): SalSession {
+    return {
+      lastSeenNs: buffer.readBigUInt64LE(at),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalSession): void {
+    buffer.writeBigUInt64LE(value.lastSeenNs, at);
   },
 } as const;
 
@@ -232,52 +296,6 @@ export const salSlot = {
     buffer.writeBigUInt64LE(value.bytes, at + 112);
     buffer.writeUInt32LE(value.keptSeq, at + 120);
     buffer.writeUInt32LE(value.keptAck, at + 124);
-  },
-} as const;
-
-export interface SalKey {
-  scope: SalScope;
-  tuple: SalTuple;
-}
-
-export const salKey = {
-  size: 40,
-  offset: { scope: 0, tuple: 4 },
-  read(buffer: Buffer, at = 0): SalKey {
-    return {
-      scope: salScope.read(buffer, at),
-      tuple: salTuple.read(buffer, at + 4),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalKey): void {
-    salScope.write(buffer, at, value.scope);
-    salTuple.write(buffer, at + 4, value.tuple);
-  },
-} as const;
-
-export interface SalTuple {
-  local: Buffer;
-  remote: Buffer;
-  localPort: number;
-  remotePort: number;
-}
-
-export const salTuple = {
-  size: 36,
-  offset: { local: 0, remote: 16, localPort: 32, remotePort: 34 },
-  read(buffer: Buffer, at = 0): SalTuple {
-    return {
-      local: Buffer.from(buffer.subarray(at, at + 16)),
-      remote: Buffer.from(buffer.subarray(at + 16, at + 16 + 16)),
-      localPort: buffer.readUInt16BE(at + 32),
-      remotePort: buffer.readUInt16BE(at + 34),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalTuple): void {
-    writeBytes(buffer, at, 16, value.local);
-    writeBytes(buffer, at + 16, 16, value.remote);
-    buffer.writeUInt16BE(value.localPort, at + 32);
-    buffer.writeUInt16BE(value.remotePort, at + 34);
   },
 } as const;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { addressBytes, addressText, canonicalAddress, isMapped } from './address.js';
+import { addressBytes, addressText, canonicalAddress, isGroupOrNobody, isMapped } from './address.js';
 
 describe('addresses', () => {
   it.each([
@@ -26,6 +26,16 @@ describe('addresses', () => {
   ])('writes %s as RFC 5952 wants it', (text, canonical) => {
     expect(canonicalAddress(text)).toBe(canonical);
   });
+
+  it.each(['224.0.0.251', '239.255.255.250', '255.255.255.255', '0.0.0.0', 'ff02::fb', '::'])(
+    '%s is no single end',
+    (text) => expect(isGroupOrNobody(addressBytes(text))).toBe(true),
+  );
+
+  it.each(['223.255.255.255', '240.0.0.1', '10.255.255.255', 'fe80::1', 'fd00::ff02', '::1'])(
+    '%s is one',
+    (text) => expect(isGroupOrNobody(addressBytes(text))).toBe(false),
+  );
 
   it('reads back what it writes, whatever the bytes', () => {
     fc.assert(

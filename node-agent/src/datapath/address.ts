@@ -68,6 +68,15 @@ export function isMapped(bytes: Buffer): boolean {
   return bytes.subarray(0, 12).equals(mappedPrefix);
 }
 
+/** Multicast, broadcast, unspecified: no end of a flow between two. */
+export function isGroupOrNobody(bytes: Buffer): boolean {
+  if (isMapped(bytes)) {
+    const ipv4 = bytes.readUInt32BE(12);
+    return ipv4 >>> 28 === 0xe || ipv4 === 0xffffffff || ipv4 === 0;
+  }
+  return bytes[0] === 0xff || bytes.every((byte) => byte === 0);
+}
+
 /** The text form that equal addresses share. */
 export function canonicalAddress(text: string): string {
   return addressText(addressBytes(text));

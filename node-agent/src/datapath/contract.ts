@@ -2,57 +2,21 @@
  * What every Datapath must do. The fake runs it as a unit test, the real one on the real kernel, by TCX and by clsact.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { ErrorCode } from '@serval/api';
 import type { Verdict } from './fake.js';
-import type { Datapath, FlowRule, FlowTuple, PodSpec, PodStatus, Protocol } from './types.js';
-
-export interface ContractHarness {
-  datapath: Datapath;
-  /** two pods that exist, in network namespaces of their own, each with a device `eth0` */
-  pods: [PodSpec, PodSpec];
-  /** capacity of the table in slots */
-  slots: number;
-  /** play one packet through a pod's program; a pod without a program passes it */
-  send(
-    pod: string,
-    direction: 'egress' | 'ingress',
-    protocol: Protocol,
-    tuple: FlowTuple,
-    /** a segment that opens a connection */
-    opens?: boolean,
-  ): Promise<Verdict>;
-  end(): Promise<void>;
-}
-
-const old = { address: '10.1.1.2', port: 6379 };
-const moved = { address: '10.2.1.2', port: 6379 };
-const movedAgain = { address: '10.3.1.2', port: 16379 };
-const client = { address: '10.9.1.2', port: 40001 };
-const tuple = (remote: typeof old, local = client): FlowTuple => ({ local, remote });
-
-/** At the peer: the client's end of a flow to a server that moves. */
-function peerRule(changes: Partial<FlowRule> = {}): FlowRule {
-  return {
-    flowId: 1n,
-    migration: 1n,
-    protocol: 'tcp',
-    identity: tuple(old),
-    wire: tuple(moved),
-    state: 'active',
-    ...changes,
-  };
-}
-
-const passed = (result: FlowTuple): Verdict => ({ kind: 'pass', tuple: result });
-
-async function failureOf(work: Promise<unknown>): Promise<{ code: ErrorCode; message: string }> {
-  try {
-    await work;
-  } catch (error) {
-    return error as { code: ErrorCode; message: string };
-  }
-  throw new Error('it did not fail');
-}
+import {
+  client,
+  failureOf,
+  moved,
+  movedAgain,
+  old,
+  passed,
+  peerRule,
+  statusOf,
+  tuple,
+  type ContractHarness,
+} from './contract.fixture.js';
+import { podsContract } from './contract-pods.js';
+import type { Datapath, FlowTuple, Protocol } from './types.js';
 
 export function datapathContract(name: string, start: () => Promise<ContractHarness>): void {
   describe(`${name} keeps the data plane's contract`, () => {
@@ -78,26 +42,28 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       harness.send(pod, 'egress', 'tcp', tuple(remote));
     const ingress = (remote: typeof old): Promise<Verdict> =>
       harness.send(pod, 'ingress', 'tcp', tuple(remote));
-    const status = async (): Promise<Omit<PodStatus, keyof PodSpec>> => {
-      const { attached, held, quiet, flows } = (await datapath.pods()).find(
-        (entry) => entry.name === pod,
-      ) ?? {
+    const status = () => statusOf(datapath, pod);
+
+    it('attaches nothing to a pod without rules, and detaches with the last one', async () => {
+      expect(await status()).toEqual({
         attached: false,
         held: false,
         quiet: false,
-        flows: -1,
-      };
-      return { attached, held, quiet, flows };
-    };
-
-    it('attaches nothing to a pod without rules, and detaches with the last one', async () => {
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
+        tracked: false,
+        flows: 0,
+      });
       await datapath.apply(pod, [peerRule(), peerRule({ flowId: 2n, protocol: 'udp' })]);
-      expect(await status()).toEqual({ attached: true, held: false, quiet: false, flows: 2 });
+      expect(await status()).toEqual({ attached: true, held: false, quiet: false, tracked: false, flows: 2 });
       await datapath.remove(pod, { flowIds: [1n] });
-      expect(await status()).toEqual({ attached: true, held: false, quiet: false, flows: 1 });
+      expect(await status()).toEqual({ attached: true, held: false, quiet: false, tracked: false, flows: 1 });
       expect(await datapath.remove(pod, { migration: 1n })).toBe(1);
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
+      expect(await status()).toEqual({
+        attached: false,
+        held: false,
+        quiet: false,
+        tracked: false,
+        flows: 0,
+      });
     });
 
     it('translates both ways while active, for exactly that flow', async () => {
@@ -157,60 +123,7 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       expect(await egress(old)).toEqual(passed(tuple(moved)));
     });
 
-    it('holds a whole pod', async () => {
-      await datapath.holdPod(pod, true);
-      expect(await status()).toEqual({ attached: true, held: true, quiet: false, flows: 0 });
-      expect(await egress(old)).toEqual({ kind: 'drop', reason: 'HELD_POD' });
-      expect(await ingress(old)).toEqual({ kind: 'drop', reason: 'HELD_POD' });
-      await datapath.holdPod(pod, false);
-      expect(await egress(old)).toEqual(passed(tuple(old)));
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
-    });
-
-    it('holds new connections of a quiesced pod, and nothing else', async () => {
-      await datapath.quiescePod(pod, true);
-      expect(await status()).toEqual({ attached: true, held: false, quiet: true, flows: 0 });
-      const knock = (direction: 'egress' | 'ingress', remote: typeof old): Promise<Verdict> =>
-        harness.send(pod, direction, 'tcp', tuple(remote), true);
-      expect(await knock('egress', old)).toEqual({ kind: 'drop', reason: 'HELD_NEW' });
-      expect(await knock('ingress', moved)).toEqual({ kind: 'drop', reason: 'HELD_NEW' });
-      const kept = await datapath.takeKept(pod);
-      expect(kept.map(({ direction, kind, tuple: { remote } }) => [direction, kind, remote]).sort()).toEqual([
-        ['egress', 'segment', old],
-        ['ingress', 'segment', moved],
-      ]);
-      expect(await datapath.takeKept(pod)).toEqual([]);
-      expect(await egress(old)).toEqual(passed(tuple(old)));
-      expect(await ingress(old)).toEqual(passed(tuple(old)));
-      expect(await harness.send(pod, 'egress', 'udp', tuple(old), true)).toEqual(passed(tuple(old)));
-      await datapath.apply(pod, [peerRule()]);
-      expect(await knock('egress', old)).toEqual(passed(tuple(moved)));
-      expect(await knock('ingress', moved)).toEqual(passed(tuple(old)));
-      await datapath.remove(pod, {});
-      await datapath.quiescePod(pod, false);
-      expect(await knock('egress', old)).toEqual(passed(tuple(old)));
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
-    });
-
-    it('holds a pod that is quiesced, and leaves it quiesced', async () => {
-      await datapath.quiescePod(pod, true);
-      await datapath.holdPod(pod, true);
-      expect(await status()).toEqual({ attached: true, held: true, quiet: true, flows: 0 });
-      expect(await egress(old)).toEqual({ kind: 'drop', reason: 'HELD_POD' });
-      expect(await harness.send(pod, 'egress', 'tcp', tuple(old), true)).toEqual({
-        kind: 'drop',
-        reason: 'HELD_POD',
-      });
-      expect((await datapath.takeKept(pod)).map(({ direction }) => direction)).toEqual(['egress']);
-      await datapath.holdPod(pod, false);
-      expect(await egress(old)).toEqual(passed(tuple(old)));
-      expect(await harness.send(pod, 'ingress', 'tcp', tuple(old), true)).toEqual({
-        kind: 'drop',
-        reason: 'HELD_NEW',
-      });
-      await datapath.quiescePod(pod, false);
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
-    });
+    podsContract(() => harness);
 
     it('follows a chain: a pending hop leaves the way out alone, the release of the earlier hop the later one', async () => {
       const first = peerRule();
@@ -247,13 +160,19 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       await datapath.setState(pod, [home], 'active');
       await datapath.remove(pod, { migration: 1n });
       expect(await egress(old)).toEqual(passed(tuple(old)));
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
+      expect(await status()).toEqual({
+        attached: false,
+        held: false,
+        quiet: false,
+        tracked: false,
+        flows: 0,
+      });
     });
 
     it('attaches for a pending rule that translates nothing yet, so that a hold needs no time', async () => {
       const plain = peerRule({ wire: tuple(old), state: 'pending' });
       await datapath.apply(pod, [plain]);
-      expect(await status()).toEqual({ attached: true, held: false, quiet: false, flows: 1 });
+      expect(await status()).toEqual({ attached: true, held: false, quiet: false, tracked: false, flows: 1 });
       expect(await egress(old)).toEqual(passed(tuple(old)));
       await datapath.setState(pod, [plain], 'held');
       expect(await egress(old)).toEqual({ kind: 'drop', reason: 'HELD' });
@@ -284,7 +203,13 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
         code: 'ERR_BAD_INPUT',
         message: expect.stringContaining('flow 2') as unknown,
       });
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
+      expect(await status()).toEqual({
+        attached: false,
+        held: false,
+        quiet: false,
+        tracked: false,
+        flows: 0,
+      });
     });
 
     it('refuses more than the table holds, and changes nothing', async () => {
@@ -349,7 +274,13 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       await datapath.removePod(pod);
       expect((await datapath.pods()).map((entry) => entry.name)).toEqual([other]);
       await datapath.addPod(harness.pods[0]);
-      expect(await status()).toEqual({ attached: false, held: false, quiet: false, flows: 0 });
+      expect(await status()).toEqual({
+        attached: false,
+        held: false,
+        quiet: false,
+        tracked: false,
+        flows: 0,
+      });
     });
   });
 }

@@ -38,4 +38,16 @@ describe.each(['tcx', 'clsact'] as const)('the next agent, attached by %s,', (at
     expect(await knock()).toEqual({ kind: 'pass', tuple });
     await next.uninstall();
   });
+
+  it('finds the sessions that were noted while no agent was there', async () => {
+    const [spec, options] = [fixture.pod(0), { bpffs: fixture.bpffs, slots: 64, attach }];
+    const first = await EbpfDatapath.open(options);
+    await first.addPod(spec);
+    await first.trackUdp(spec.name, true);
+    await first.close();
+    await fixture.send(spec.name, 'ingress', 'udp', tuple);
+    const next = await EbpfDatapath.open(options);
+    expect(await next.sessions(spec.name, 60_000)).toMatchObject([{ tuple }]);
+    await next.uninstall();
+  });
 });

@@ -21,6 +21,7 @@ import { PodTable } from './pod-table.js';
 import { dropReasons, noDrops } from './reasons.js';
 import { AddressReader, encodeKeys, planSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
 import { countFlows, countHops, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
+import { forgetSessions, readSessions } from './sessions.js';
 import { warmUp } from './warm-up.js';
 import type {
   Datapath,
@@ -34,6 +35,7 @@ import type {
   PodStatus,
   ReplayResult,
   RuleSelector,
+  Session,
 } from './types.js';
 
 export interface EbpfOptions {
@@ -196,10 +198,25 @@ export class EbpfDatapath implements Datapath {
     await this.mark(name, 'quiet', quiet);
   }
 
+  async trackUdp(name: string, tracked: boolean): Promise<void> {
+    await this.mark(name, 'tracked', tracked);
+  }
+
+  async sessions(name: string, maxIdleMs: number): Promise<Session[]> {
+    return this.inPod(name, ({ attached, marks }) =>
+      Promise.resolve(
+        attached && marks.tracked ? readSessions(this.shared.maps.sal_sessions, attached.id, maxIdleMs) : [],
+      ),
+    );
+  }
+
   private async mark(name: string, mark: keyof PodMarks, isSet: boolean): Promise<void> {
     await this.inPod(name, async (pod) => {
       if (!isSet && !pod.attached) return;
-      await this.known.ensureAttached(pod);
+      const id = await this.known.ensureAttached(pod);
+      // The id was another pod's before, or tracking begins anew.
+      if (mark === 'tracked' && pod.marks.tracked !== isSet)
+        forgetSessions(this.shared.maps.sal_sessions, id);
       pod.marks[mark] = isSet;
       this.known.write(pod);
       await this.detachUnused(pod, () => undefined);

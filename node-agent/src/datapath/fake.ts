@@ -4,7 +4,7 @@
  */
 import { ServalError } from '@serval/api';
 import { salLimit } from './abi.generated.js';
-import { canonicalAddress } from './address.js';
+import { addressBytes, canonicalAddress, isGroupOrNobody } from './address.js';
 import { noMarks, type PodMarks } from './pod-records.js';
 import { noDrops } from './reasons.js';
 import { AddressReader, readyRule } from './rules.js';
@@ -22,6 +22,7 @@ import type {
   Protocol,
   ReplayResult,
   RuleSelector,
+  Session,
 } from './types.js';
 
 interface FakeRule extends FlowRule {
@@ -37,6 +38,8 @@ interface FakePod {
   /** by wire tuple */
   inbound: Map<string, FakeRule>;
   kept: KeptPacket[];
+  /** by identity */
+  sessions: Map<string, Session>;
 }
 
 export type Verdict = { kind: 'pass'; tuple: FlowTuple } | { kind: 'drop'; reason: DropReason };
@@ -80,6 +83,7 @@ export class FakeDatapath implements Datapath {
           outbound: new Map(),
           inbound: new Map(),
           kept: [],
+          sessions: new Map(),
         });
       else if (known.spec.netns !== pod.netns)
         throw failure(
@@ -176,6 +180,21 @@ export class FakeDatapath implements Datapath {
     });
   }
 
+  trackUdp(name: string, tracked: boolean): Promise<void> {
+    return attempt(() => {
+      const pod = this.pod(name);
+      if (pod.marks.tracked !== tracked) pod.sessions.clear();
+      pod.marks.tracked = tracked;
+    });
+  }
+
+  sessions(name: string, maxIdleMs: number): Promise<Session[]> {
+    return attempt(() => {
+      const since = Date.now() - maxIdleMs;
+      return [...this.pod(name).sessions.values()].filter(({ lastSeen }) => lastSeen > since);
+    });
+  }
+
   flows(name?: string): Promise<FlowStatus[]> {
     return attempt(() =>
       (name === undefined ? [...this.known.values()] : [this.pod(name)]).flatMap(statuses),
@@ -220,7 +239,11 @@ export class FakeDatapath implements Datapath {
     const isKnock = opens && protocol === 'tcp';
     const reason = heldAs(pod, rule, direction, isKnock);
     if (reason !== undefined && reason !== 'HELD' && isKnock) pod.kept.push(opening(name, direction, tuple));
-    return reason === undefined ? translated(rule, direction, tuple) : this.drop(reason);
+    if (reason !== undefined) return this.drop(reason);
+    const verdict = translated(rule, direction, tuple);
+    if (pod.marks.tracked && protocol === 'udp')
+      note(pod, direction === 'ingress' && rule ? rule.identity : tuple);
+    return verdict;
   }
 
   private drop(reason: DropReason): Verdict {
@@ -251,6 +274,15 @@ function heldAs(
 /** Without a packet: what stands on this data plane doesn't look into it. */
 function opening(pod: string, direction: 'egress' | 'ingress', tuple: FlowTuple): KeptPacket {
   return { pod, flowId: 0n, protocol: 'tcp', direction, tuple, kind: 'segment', packet: Buffer.alloc(0) };
+}
+
+function note(pod: FakePod, tuple: FlowTuple): void {
+  const session = { protocol: 'udp' as const, tuple, lastSeen: Date.now() };
+  if (isBetweenTwo(tuple)) pod.sessions.set(tupleName('udp', tuple), session);
+}
+
+function isBetweenTwo({ local, remote }: FlowTuple): boolean {
+  return ![local, remote].some(({ address }) => isGroupOrNobody(addressBytes(address)));
 }
 
 function translated(rule: FakeRule | undefined, direction: 'egress' | 'ingress', tuple: FlowTuple): Verdict {

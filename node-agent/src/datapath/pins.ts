@@ -17,6 +17,7 @@ export const mapNames = [
   'sal_pods',
   'sal_pairs',
   'sal_fragments',
+  'sal_sessions',
   'sal_drops',
   'sal_kept_packets',
   'sal_programs',

@@ -7,9 +7,10 @@ import type { PodSpec } from './types.js';
 export interface PodMarks {
   held: boolean;
   quiet: boolean;
+  tracked: boolean;
 }
 
-export const noMarks: PodMarks = { held: false, quiet: false };
+export const noMarks: PodMarks = { held: false, quiet: false, tracked: false };
 
 export interface Attachment {
   id: number;
@@ -26,13 +27,14 @@ export interface KnownPod extends PodSpec {
 }
 
 export function encodePod(pod: KnownPod, { tcx }: Attachment): Buffer {
-  const { held, quiet } = pod.marks;
+  const { held, quiet, tracked } = pod.marks;
   const value = Buffer.alloc(salPod.size);
   salPod.write(value, 0, {
     flags:
       salPodFlag.USED |
       (held ? salPodFlag.HELD : 0) |
       (quiet ? salPodFlag.QUIET : 0) |
+      (tracked ? salPodFlag.TRACKED : 0) |
       (tcx ? 0 : salPodFlag.CLSACT),
     devices: pod.devices.length,
     netnsInode: pod.inode,
@@ -52,7 +54,11 @@ export function decodePod(id: number, record: SalPod): KnownPod & { attached: At
     interfaces: record.interfaces.split(' '),
     inode: record.netnsInode,
     devices: record.ifindex.slice(0, record.devices),
-    marks: { held: has(salPodFlag.HELD), quiet: has(salPodFlag.QUIET) },
+    marks: {
+      held: has(salPodFlag.HELD),
+      quiet: has(salPodFlag.QUIET),
+      tracked: has(salPodFlag.TRACKED),
+    },
     attached: { id, tcx: !has(salPodFlag.CLSACT) },
   };
 }

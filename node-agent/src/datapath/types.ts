@@ -62,6 +62,8 @@ export interface PodStatus extends PodSpec {
   held: boolean;
   /** no connection is opened, either way */
   quiet: boolean;
+  /** its UDP sessions are noted */
+  tracked: boolean;
   /** flow ends that have a rule */
   flows: number;
 }
@@ -89,6 +91,15 @@ export interface KeptPacket {
 export interface ReplayResult {
   sent: number;
   refused: Array<{ tuple: FlowTuple; code: string }>;
+}
+
+/** Somebody with whom a pod exchanges datagrams. */
+export interface Session {
+  protocol: 'udp';
+  /** in identity */
+  tuple: FlowTuple;
+  /** when a datagram went either way last, ms since the epoch */
+  lastSeen: number;
 }
 
 /** Which rules to remove: those of a migration, of some flows, or of some flows within a migration. */
@@ -127,6 +138,16 @@ export interface Datapath {
    * `holdPod` are independent of each other; both outlive the agent.
    */
   quiescePod(pod: string, quiet: boolean): Promise<void>;
+  /**
+   * Note the pod's UDP sessions from now on, or no more: for services that ask for the mobility of unconnected UDP. What
+   * was noted is forgotten when it ends. Outlives the agent.
+   */
+  trackUdp(pod: string, tracked: boolean): Promise<void>;
+  /**
+   * Sessions of a tracked pod in which something was sent less than this long ago; connected sockets are among them,
+   * multicast isn't. Empty where the pod is not tracked. Of all pods 65,536 are kept.
+   */
+  sessions(pod: string, maxIdleMs: number): Promise<Session[]>;
   flows(pod?: string): Promise<FlowStatus[]>;
   /** What holds have kept for this pod, each packet once; what the replay needs comes out whole. */
   takeKept(pod: string): Promise<KeptPacket[]>;

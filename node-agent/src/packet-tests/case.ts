@@ -31,12 +31,16 @@ export interface PacketCase {
   held?: boolean;
   /** the pod is quiesced: nothing new is let in or out */
   quiet?: boolean;
+  /** the pod's UDP sessions are noted */
+  tracked?: boolean;
   rules?: readonly TestRule[];
   /** rules of another pod beside it */
   foreign?: { pod: PodName; rules: readonly TestRule[] };
   steps: readonly Step[];
   /** what replay gets at the end */
   kept?: readonly KeptExpected[];
+  /** tuples that are noted at the end: local and remote ends as text */
+  sessions?: readonly string[];
   /** datagrams that were pushed out by younger ones */
   overflow?: number;
   /** of the first rule: packets and bytes out, packets and bytes in */

@@ -68,7 +68,7 @@ export const fuzzPods: ReadonlyArray<PodMarks & { pod: number; rules: TestRule[]
   { pod: podIds.peer, rules: fuzzRules('peer') },
   { pod: podIds.moved, rules: fuzzRules('moved') },
   { pod: podIds.held, rules: fuzzRules('peer'), held: true },
-  { pod: podIds.quiet, rules: fuzzRules('peer'), quiet: true },
+  { pod: podIds.quiet, rules: fuzzRules('peer'), quiet: true, tracked: true },
 ];
 
 export function corpus(): Seedling[] {

@@ -21,6 +21,7 @@ import { PairTable } from '../datapath/pair-table.js';
 import { closeMaps, encodeConfig, openMaps, type SharedMaps } from '../datapath/pins.js';
 import { closePrograms, installPrograms, loadPrograms, type Programs } from '../datapath/programs.js';
 import { dropReasons } from '../datapath/reasons.js';
+import { forgetSessions, readSessions } from '../datapath/sessions.js';
 import { AddressReader, encodeSlots, readyRule, stateNumber, type SlotPlan } from '../datapath/rules.js';
 import type { DropReason, KeptPacket } from '../datapath/types.js';
 import type { Direction, OracleRule } from './oracle.js';
@@ -47,6 +48,7 @@ export type PodName = keyof typeof podIds;
 export interface PodMarks {
   held?: boolean;
   quiet?: boolean;
+  tracked?: boolean;
 }
 
 export type DropCounts = Record<DropReason, { packets: number; bytes: number }>;
@@ -209,11 +211,15 @@ export class Harness {
   }
 
   /** What is to hold for a pod as a whole; of what is not named, nothing. */
-  markPod(pod: number, { held = false, quiet = false }: PodMarks): void {
+  markPod(pod: number, { held = false, quiet = false, tracked = false }: PodMarks): void {
     const value = Buffer.alloc(salPod.size);
     const text = { interfaces: 'eth0', netns: '', name: `test/${pod}` };
     salPod.write(value, 0, {
-      flags: salPodFlag.USED | (held ? salPodFlag.HELD : 0) | (quiet ? salPodFlag.QUIET : 0),
+      flags:
+        salPodFlag.USED |
+        (held ? salPodFlag.HELD : 0) |
+        (quiet ? salPodFlag.QUIET : 0) |
+        (tracked ? salPodFlag.TRACKED : 0),
       devices: 0,
       ifindex: Array<number>(salLimit.DEVICES_MAX).fill(0),
       netnsInode: 0n,
@@ -227,10 +233,20 @@ export class Harness {
     const slots = this.table.published();
     if (slots.length > 0) this.remove(slots);
     this.forgetFragments();
-    for (const id of Object.values(podIds)) this.markPod(id, {});
+    for (const id of Object.values(podIds)) {
+      this.markPod(id, {});
+      forgetSessions(this.shared.maps.sal_sessions, id);
+    }
     this.drain();
     for (const id of Object.values(podIds)) this.kept.clear(id);
     this.kept.overflow = { packets: 0n, bytes: 0n };
+  }
+
+  /** Tuples of a pod's UDP sessions, as text. */
+  sessions(pod: number): string[] {
+    return readSessions(this.shared.maps.sal_sessions, pod, 60_000).map(
+      ({ tuple: { local, remote } }) => `${local.address} ${local.port} ${remote.address} ${remote.port}`,
+    );
   }
 
   forgetFragments(): void {

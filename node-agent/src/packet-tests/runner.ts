@@ -43,6 +43,8 @@ export function runCase(harness: Harness, variant: Variant, one: PacketCase): st
     return found.map((failure) => (one.steps.length > 1 ? `step ${i + 1}: ${failure}` : failure));
   });
   failures.push(...checkCounters(harness, slots, one), ...checkKept(harness, pod, one));
+  if (one.sessions !== undefined)
+    failures.push(...compareNames(harness.sessions(pod), one.sessions, 'sessions'));
   harness.clear();
   return failures;
 }
@@ -143,10 +145,14 @@ export function dropVerdict(way: Direction, reason: DropReason): number {
   return way === 'egress' && reason.startsWith('HELD') ? verdicts.redirect : verdicts.shot;
 }
 
-function compareNames(wrong: readonly string[], expected: readonly string[]): string[] {
-  return wrong.join() === expected.join()
+function compareNames(
+  found: readonly string[],
+  expected: readonly string[],
+  what = 'wrong checksums',
+): string[] {
+  return found.join() === expected.join()
     ? []
-    : [`wrong checksums: ${wrong.join() || 'none'}, expected: ${expected.join() || 'none'}`];
+    : [`${what}: ${found.join() || 'none'}, expected: ${expected.join() || 'none'}`];
 }
 
 function checkCounters(harness: Harness, slots: Uint32Array, one: PacketCase): string[] {

@@ -8,6 +8,7 @@ import { holds } from './holds.js';
 import { heldPods } from './held-pods.js';
 import { quietPods } from './quiet-pods.js';
 import { quotes } from './quotes.js';
+import { trackedPods } from './tracked-pods.js';
 import { translation } from './translation.js';
 
 export const allCases: readonly PacketCase[] = [
@@ -20,4 +21,5 @@ export const allCases: readonly PacketCase[] = [
   ...holds,
   ...heldPods,
   ...quietPods,
+  ...trackedPods,
 ];
