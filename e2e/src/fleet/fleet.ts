@@ -13,7 +13,7 @@ import { Sandboxes } from './sandboxes.js';
 const run = promisify(execFile);
 export const signallingPort = 7443;
 export const metricsPort = 9464;
-const hook = new URL('sandbox-hook.js', import.meta.url).pathname;
+const hook = new URL('../../dist/fleet/sandbox-hook.js', import.meta.url).pathname;
 
 export interface FleetOptions {
   /** slots of each agent's flow table */
@@ -91,11 +91,11 @@ export class Fleet {
     });
   }
 
-  /** Ends all agents and removes their files. What they pinned goes with the lab. */
+  /** Ends all agents and removes their files. What they pinned goes with the lab. Logs stay where SERVAL_KEEP_LOGS is set. */
   async remove(): Promise<void> {
     await Promise.allSettled([...this.agents.values()].map((agent) => agent.stop()));
     this.sandboxes.close();
-    rmSync(this.home, { recursive: true, force: true });
+    if (process.env['SERVAL_KEEP_LOGS'] === undefined) rmSync(this.home, { recursive: true, force: true });
   }
 
   private async make({ slots = 8192, config = {}, env = {} }: FleetOptions): Promise<void> {

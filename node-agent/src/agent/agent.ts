@@ -88,7 +88,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   const pods = new PodRegistry(datapath);
   const waiting = new WaitingPods(state, records);
   const external = new ExternalMover();
-  const works = makeWorks(config, ground, { pods, waiting, external, observe, metrics });
+  const works = makeWorks(config, ground, { core, pods, waiting, external, observe, metrics });
   const runner = new Runner({
     node: config.node,
     core,
@@ -181,6 +181,7 @@ const warmMs = 5_000;
 const warmNodes = 64;
 
 interface WorkParts {
+  core: ProtocolCore;
   pods: PodRegistry;
   waiting: WaitingPods;
   external: ExternalMover;
@@ -191,7 +192,7 @@ interface WorkParts {
 function makeWorks(
   config: AgentConfig,
   { datapath, nodes, store, client }: Ground,
-  { pods, waiting, external, observe, metrics }: WorkParts,
+  { core, pods, waiting, external, observe, metrics }: WorkParts,
 ): Works {
   const criu = criuMover(new CriuMover({ criuPath: config.criu }));
   const flowIds = { next: BigInt(`0x${randomBytes(7).toString('hex')}`) };
@@ -220,7 +221,13 @@ function makeWorks(
   const arrived = async (pod: AgentPod): Promise<void> => {
     await store.apply(resourceOf(pod, config.node));
   };
-  return { source, target: new TargetWorks({ ...common, waiting, arrived }), peer: new PeerWorks(common) };
+  const isPending = (migration: string): boolean =>
+    ['prepared', 'held'].includes(core.phase('peer', migration) ?? '');
+  return {
+    source,
+    target: new TargetWorks({ ...common, waiting, arrived }),
+    peer: new PeerWorks({ ...common, isPending }),
+  };
 }
 
 /** Other nodes' agents. */

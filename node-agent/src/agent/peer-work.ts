@@ -5,7 +5,7 @@ import { PeerRoutes } from '../host/peer-routes.js';
 import type { PeerWork } from '../protocol/effects.js';
 import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
-import { planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
+import { migrationId, planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
 import type { PodRegistry } from './pods.js';
 
 export interface PeerDeps {
@@ -13,6 +13,8 @@ export interface PeerDeps {
   pods: PodRegistry;
   kept: KeptShelf;
   nextFlowId: () => bigint;
+  /** a migration of which this node is a peer, and which was not switched here yet */
+  isPending: (migration: string) => boolean;
 }
 
 type Request<Name extends keyof PeerWork> = PeerWork[Name]['request'];
@@ -98,15 +100,18 @@ export class PeerWorks {
     return {};
   }
 
-  /** Packets that were under way from earlier places have arrived by now. */
+  /**
+   * Packets that were under way from earlier places have arrived by now. A later move may have begun or be over: neither
+   * its pending hop nor the one that packets follow is touched.
+   */
   async dropEarlier(migration: string): Result<'dropEarlier'> {
     const own = BigInt(`0x${migration}`);
     await eachPod(await this.rulesOf(migration), async (pod, rules) => {
       const mine = flowIds(rules.values());
       const earlier = new Map<bigint, bigint[]>();
-      for (const { flowId, migration: owner } of await this.deps.datapath.flows(pod)) {
-        if (owner === own || !mine.has(flowId)) continue;
-        earlier.set(owner, [...(earlier.get(owner) ?? []), flowId]);
+      for (const { flowId, migration: owner, state } of await this.deps.datapath.flows(pod)) {
+        const isEarlier = owner !== own && state === 'inbound' && !this.deps.isPending(migrationId(owner));
+        if (isEarlier && mine.has(flowId)) earlier.set(owner, [...(earlier.get(owner) ?? []), flowId]);
       }
       for (const [owner, ids] of earlier)
         await this.deps.datapath.remove(pod, { migration: owner, flowIds: ids });

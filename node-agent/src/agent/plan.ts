@@ -198,3 +198,8 @@ function outbound(
 export function tupleName(protocol: string, { local, remote }: FlowTuple): string {
   return `${protocol} ${local.address} ${local.port} ${remote.address} ${remote.port}`;
 }
+
+/** As the protocol writes what the data plane numbers. */
+export function migrationId(migration: bigint): string {
+  return migration.toString(16).padStart(16, '0');
+}

@@ -8,7 +8,7 @@ import { native } from '../native.js';
 import { canonicalAddress } from '../datapath/address.js';
 import type { Event } from '../protocol/effects.js';
 import type { Logger } from './log.js';
-import { endedRules, peerFlowOf, type OwnFlow } from './plan.js';
+import { endedRules, migrationId, peerFlowOf, type OwnFlow } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
 import type { ProtocolCore } from './protocol-core.js';
 import { sessionIdleMs } from './source-work.js';
@@ -61,7 +61,7 @@ export class Sweeper {
     }
     const owners = new Set<string>();
     for (const name of busy)
-      for (const { migration } of await datapath.flows(name)) owners.add(hex(migration));
+      for (const { migration } of await datapath.flows(name)) owners.add(migrationId(migration));
     for (const { migration } of peerings)
       if (!owners.has(migration)) dispatch({ type: 'flowsEnded', migration, flows: [], last: true });
   }
@@ -71,7 +71,7 @@ export class Sweeper {
     const { datapath, pods } = this.deps;
     const pod = pods.get(workload);
     if (pod === undefined || !busy) return { type: 'flowsEnded', migration, flows: [], last: true };
-    const mine = (await datapath.flows(workload)).filter((rule) => hex(rule.migration) === migration);
+    const mine = (await datapath.flows(workload)).filter((rule) => migrationId(rule.migration) === migration);
     const over = endedRules(mine, await livingFlows(datapath, pod));
     if (over.length === 0 && mine.length > 0) return undefined;
     const flowIds = over.map(({ flowId }) => flowId);
@@ -95,8 +95,4 @@ async function livingFlows(datapath: Datapath, pod: AgentPod): Promise<OwnFlow[]
     }),
   );
   return pod.trackUdp ? [...sockets, ...(await datapath.sessions(pod.name, sessionIdleMs))] : sockets;
-}
-
-function hex(migration: bigint): string {
-  return migration.toString(16).padStart(16, '0');
 }

@@ -1,0 +1,1 @@
+export { StreamClient, Traffic, type ClientOptions, type ClientResult, type Movable } from './traffic.js';
