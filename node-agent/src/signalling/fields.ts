@@ -2,6 +2,7 @@
  * Fields of messages on their way to JSON and back. Reading is strict: what was not expected is refused, and the error
  * names the field. Pure.
  */
+import { isUtf8 } from 'node:buffer';
 import { ServalError } from '@serval/api';
 
 /** How one field is written and read. `path` names it in errors. */
@@ -193,14 +194,14 @@ function checkOpen(
  */
 export function parseJson(buffer: Buffer, maxDepth: number): unknown {
   if (deepest(buffer, maxDepth) > maxDepth) throw badField('', `it is nested deeper than ${maxDepth} levels`);
+  if (!isUtf8(buffer)) throw badField('', 'it is no UTF-8');
   try {
-    return JSON.parse(utf8.decode(buffer)) as unknown;
+    return JSON.parse(buffer.toString()) as unknown;
   } catch {
     throw badField('', 'it is no JSON');
   }
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
 const quote = 0x22;
 const backslash = 0x5c;
 
