@@ -13,7 +13,15 @@ import {
   type RoleState,
   type Step,
 } from './machine.js';
-import type { Message, MessageKind, MigrationId, NodeName, Refused, SwitchReport } from './messages.js';
+import type {
+  Message,
+  MessageKind,
+  MigrationId,
+  NodeName,
+  Refused,
+  SwitchReport,
+  WorkloadName,
+} from './messages.js';
 import {
   buryPeer,
   heldAddresses,
@@ -364,7 +372,7 @@ function refused(
 
 function targetAsked(agent: Agent, event: Incoming<'prepareTarget'>, context: Context): Effect[] {
   const { migration, workload } = event.message;
-  if (agent.targets.has(migration))
+  if (isKnown(agent.targets, event))
     return toTarget(agent, migration, (state) => tellTarget(state, event, context));
   const last = lastEpoch([...agent.sources.values(), ...agent.targets.values()], workload.uid, isPast);
   const reply =
@@ -372,6 +380,15 @@ function targetAsked(agent: Agent, event: Incoming<'prepareTarget'>, context: Co
     (moves(agent, workload.uid) ? refusal('busy', `${workload.name} is still moving here`) : undefined);
   if (reply !== undefined) return refused('target', event, reply);
   return put(agent.targets, migration, prepareTarget(event, context));
+}
+
+/** A tombstone for what was never heard of is the word of whoever sent it: it binds nobody else. */
+function isKnown(
+  states: ReadonlyMap<MigrationId, { source: NodeName; workload: WorkloadName }>,
+  { from, message }: Incoming<'prepareTarget' | 'preparePeer'>,
+): boolean {
+  const state = states.get(message.migration);
+  return state !== undefined && (state.source === from || state.workload.uid !== '');
 }
 
 const isPast = ({ phase }: RoleState): boolean => phase === 'retired' || phase === 'done';
@@ -389,7 +406,8 @@ function lastEpoch(
 
 function peerAsked(agent: Agent, event: Incoming<'preparePeer'>, context: Context): Effect[] {
   const { migration, workload } = event.message;
-  if (agent.peers.has(migration)) return toPeer(agent, migration, (state) => tellPeer(state, event, context));
+  if (isKnown(agent.peers, event))
+    return toPeer(agent, migration, (state) => tellPeer(state, event, context));
   const isSwitched = ({ phase }: RoleState): boolean => phase === 'switched';
   const last = lastEpoch([...agent.peers.values()], workload.uid, isSwitched);
   const reply = refusesPeer(event, context, last);

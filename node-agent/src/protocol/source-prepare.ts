@@ -100,7 +100,7 @@ export function peerPrepared(turn: SourceTurn, asked: OpenRequest, reply: Reply<
   setPeer(turn, asked.to, {
     ...peer,
     nonce: reply.nonce,
-    told: without(peer.told, peer.told, reply.unknown),
+    ...split(peer.told, peer.told, reply.unknown),
   });
   return true;
 }
@@ -109,10 +109,15 @@ export function setPeer(turn: SourceTurn, node: NodeName, peer: ToldPeer): void 
   turn.state.peers = { ...turn.state.peers, [node]: peer };
 }
 
-function without(flows: PeerFlow[], listed: PeerFlow[], indices: readonly number[]): PeerFlow[] {
-  if (indices.length === 0) return flows;
-  const gone = new Set(indices.map((index) => listed[index]));
-  return flows.filter((flow) => !gone.has(flow));
+/** What a peer's node knows of these, and what not: that it was asked about an address that is not there it does know. */
+function split(
+  flows: PeerFlow[],
+  listed: PeerFlow[],
+  unknown: readonly number[],
+): Pick<ToldPeer, 'told' | 'perhaps'> {
+  if (unknown.length === 0) return { told: flows, perhaps: [] };
+  const gone = new Set(unknown.map((index) => listed[index]));
+  return { told: flows.filter((flow) => !gone.has(flow)), perhaps: flows.filter((flow) => gone.has(flow)) };
 }
 
 export function allTold(turn: SourceTurn): void {
@@ -166,8 +171,8 @@ export function hold(turn: SourceTurn, node: NodeName, always = true): void {
 export function peerHeld(turn: SourceTurn, { to, message }: OpenRequest, reply: Accepted<'hold'>): number {
   const peer = turn.state.peers[to];
   if (peer === undefined) return 0;
-  const told = without(turn.state.plan.peers[to] ?? [], (message as Hold).flows.add, reply.unknown);
-  setPeer(turn, to, { ...peer, told, perhaps: [] });
+  const flows = turn.state.plan.peers[to] ?? [];
+  setPeer(turn, to, { ...peer, ...split(flows, (message as Hold).flows.add, reply.unknown) });
   return reply.unknown.length;
 }
 

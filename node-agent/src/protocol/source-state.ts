@@ -40,7 +40,7 @@ export interface ToldPeer {
   nonce?: Nonce;
   /** what it surely knows */
   told: PeerFlow[];
-  /** what it may know besides: sent with a hold that was given up before its answer came */
+  /** what it may know of besides: not there when it was told, or sent with a hold whose answer was not waited for */
   perhaps: PeerFlow[];
   /** of the last numbered message to it */
   sequence: number;

@@ -1,0 +1,381 @@
+/**
+ * What the agents of a simulated data centre work on: pods, flows between them, rules. It does what it is told, and notes
+ * whatever must never happen. An agent's crash changes nothing here.
+ */
+import type { Plan, Role, WorkName, Work } from './effects.js';
+import type { Difference, MigrationId, NodeName, PeerFlow, Stray, TargetFlow } from './messages.js';
+
+export interface Pod {
+  node: NodeName;
+  address: string;
+  uid: string;
+  state: 'live' | 'frozen' | 'waiting' | 'restored' | 'gone';
+  quiesced: boolean;
+  /** that it came by */
+  migration?: MigrationId;
+  /** where each of its flows is sent to, by the flow's own port */
+  view: Map<number, string>;
+  strays: Stray[];
+}
+
+/** Each end has a port that nobody else has. */
+export interface Flow {
+  ports: [number, number];
+  uids: [string, string];
+  /** what the transports believe */
+  addresses: [string, string];
+  open: boolean;
+}
+
+interface Rule {
+  pod: Pod;
+  port: number;
+  next: string;
+  state: 'pending' | 'held' | 'active';
+}
+
+export interface Move {
+  uid: string;
+  source: Pod;
+  targetPod?: Pod;
+  /** address of the other end, by own port */
+  rules: Map<number, string>;
+  /** written down: by the source, by the target */
+  released: boolean;
+  owned: boolean;
+}
+
+type Request<Name extends WorkName> = Work[Name]['request'];
+
+export class SimWorld {
+  readonly pods: Pod[] = [];
+  readonly flows: Flow[] = [];
+  readonly moves = new Map<MigrationId, Move>();
+  /** by node, migration and the port of the end on that node */
+  readonly rules = new Map<string, Map<number, Rule>>();
+  readonly violations: string[] = [];
+  private nextAddress = 1;
+  private nextPort = 1;
+
+  violate(what: string): void {
+    this.violations.push(what);
+  }
+
+  addPod(node: NodeName, uid: string, state: Pod['state']): Pod {
+    const address = `10.0.${this.nextAddress >> 8}.${this.nextAddress++ & 255}`;
+    const pod: Pod = { node, address, uid, state, quiesced: false, view: new Map(), strays: [] };
+    this.pods.push(pod);
+    return pod;
+  }
+
+  hosts(node: NodeName, address: string): boolean {
+    return this.at(address)?.node === node;
+  }
+
+  nodeOf(address: string): NodeName | undefined {
+    return this.at(address)?.node;
+  }
+
+  private at(address: string): Pod | undefined {
+    return this.pods.find((pod) => pod.address === address && pod.state !== 'gone');
+  }
+
+  live(uid: string): Pod | undefined {
+    const pods = this.pods.filter((pod) => pod.uid === uid && pod.state === 'live');
+    if (pods.length > 1) this.violate(`${uid} is alive ${pods.length} times`);
+    return pods[0];
+  }
+
+  open(from: string, to: string): void {
+    const [one, other] = [this.live(from), this.live(to)];
+    const flow: Flow = {
+      ports: [this.nextPort++, this.nextPort++],
+      uids: [from, to],
+      addresses: [one?.address ?? '', other?.address ?? ''],
+      open: false,
+    };
+    const here = this.pods.find((pod) => pod.uid === to && pod.quiesced && pod.state !== 'gone');
+    if (one === undefined || one.quiesced) return;
+    if (here !== undefined) {
+      this.flows.push(flow);
+      here.strays.push({
+        flow: peerFlow(here.address, '', one.address, flow.ports[1], flow.ports[0]),
+        packet: '',
+      });
+    } else if (other !== undefined) {
+      this.flows.push(flow);
+      this.establish(flow, one, other);
+    }
+  }
+
+  private establish(flow: Flow, one: Pod, other: Pod): void {
+    flow.open = true;
+    one.view.set(flow.ports[0], other.address);
+    other.view.set(flow.ports[1], one.address);
+  }
+
+  end(flow: Flow): void {
+    flow.open = false;
+    for (const pod of this.pods) for (const port of flow.ports) pod.view.delete(port);
+  }
+
+  otherPort(port: number): number {
+    return port % 2 === 1 ? port + 1 : port - 1;
+  }
+
+  private flowAt(port: number): Flow | undefined {
+    return this.flows.find(({ ports }) => ports.includes(port));
+  }
+
+  private list(pod: Pod, next: string): Plan {
+    const plan: Plan = { target: [], peers: {}, foreign: [] };
+    for (const [port, remote] of pod.view) {
+      const far = this.otherPort(port);
+      const flow = peerFlow(pod.address, next, remote, port, far);
+      const addresses = this.flowAt(port)?.addresses ?? ['', ''];
+      const [local, foreign] = port % 2 === 1 ? addresses : [addresses[1], addresses[0]];
+      const identity = { local: { address: local, port }, remote: { address: foreign, port: far } };
+      const wire = { local: { address: next, port }, remote: { address: remote, port: far } };
+      const node = this.nodeOf(remote);
+      if (node === undefined) {
+        plan.foreign.push(flow);
+        continue;
+      }
+      plan.target.push({ protocol: 'tcp', identity, wire });
+      (plan.peers[node] ??= []).push(flow);
+    }
+    return plan;
+  }
+
+  /** Carry it out. Throws where it can not be. */
+  work(node: NodeName, role: Role, id: MigrationId, work: WorkName, request: object): object {
+    const move = this.moves.get(id);
+    if (move === undefined) throw new Error(`no migration ${id}`);
+    if (role === 'source') return this.sourceWork(id, move, work, request);
+    return role === 'target'
+      ? this.targetWork(node, id, move, work, request)
+      : this.peerWork(node, id, move, work, request);
+  }
+
+  private sourceWork(id: MigrationId, move: Move, work: WorkName, request: object): object {
+    const { source } = move;
+    const next = (request as Partial<Request<'plan'>>).addresses?.ipv4 ?? '';
+    switch (work) {
+      case 'plan':
+        return this.list(source, next);
+      case 'quiesce':
+        source.quiesced = true;
+        return { left: 0 };
+      case 'unquiesce':
+        source.quiesced = false;
+        source.strays = [];
+        return {};
+      case 'freeze':
+        if (source.state === 'live') source.state = 'frozen';
+        return this.list(source, next);
+      case 'takeStrays':
+        return {
+          strays: source.strays.splice(0).map(({ flow, packet }) => ({
+            node: this.nodeOf(flow.peer.address) ?? '',
+            stray: { flow: { ...flow, next: { ...flow.next, address: next } }, packet },
+          })),
+        };
+      case 'thaw':
+        if (move.released) this.violate(`${id} was thawed after its release`);
+        if (source.state === 'frozen') source.state = 'live';
+        this.live(move.uid);
+        return {};
+      case 'retire':
+        if (!move.released || !move.owned) this.violate(`${id} was retired before somebody else owned it`);
+        this.remove(source);
+        return {};
+      default:
+        return {};
+    }
+  }
+
+  private remove(pod: Pod): void {
+    pod.state = 'gone';
+    for (const rules of this.rules.values())
+      for (const [port, rule] of rules) if (rule.pod === pod) rules.delete(port);
+  }
+
+  private targetWork(node: NodeName, id: MigrationId, move: Move, work: WorkName, request: object): object {
+    const pod = move.targetPod;
+    switch (work) {
+      case 'makePod':
+        return this.makePod(node, id, move);
+      case 'applyRules': {
+        const { flows } = request as { flows: Difference<TargetFlow> };
+        for (const { identity } of flows.remove) move.rules.delete(identity.local.port);
+        for (const { identity, wire } of flows.add) move.rules.set(identity.local.port, wire.remote.address);
+        return {};
+      }
+      case 'restore':
+        if (pod?.state !== 'waiting' && pod?.state !== 'restored') throw new Error('there is no pod');
+        if (move.source.state !== 'frozen') throw new Error('there is no image');
+        pod.state = 'restored';
+        return {};
+      case 'resume':
+        this.resume(id, move);
+        return {};
+      case 'discard':
+        if (move.owned) this.violate(`${id} was discarded by its owner`);
+        if (pod !== undefined) this.remove(pod);
+        return {};
+      default:
+        return {};
+    }
+  }
+
+  private makePod(node: NodeName, id: MigrationId, move: Move): Work['makePod']['result'] {
+    if (move.targetPod === undefined || move.targetPod.state === 'gone') {
+      move.targetPod = this.addPod(node, move.uid, 'waiting');
+      move.targetPod.migration = id;
+    }
+    return { addresses: { ipv4: move.targetPod.address } };
+  }
+
+  private resume(id: MigrationId, move: Move): void {
+    const pod = move.targetPod;
+    if (!move.owned) this.violate(`${id} was resumed without an owner`);
+    if (pod?.state === 'live' || pod?.state === 'frozen') return;
+    if (pod?.state !== 'restored') return this.violate(`${id} was resumed without having been restored`);
+    pod.state = 'live';
+    for (const port of move.source.view.keys()) {
+      const remote = move.rules.get(port);
+      if (remote === undefined) this.violate(`${id} was resumed without a rule for its flow at ${port}`);
+      else pod.view.set(port, remote);
+      this.mustKnow(id, port, pod.address);
+    }
+    this.live(move.uid);
+  }
+
+  /** Who does not understand the new location would answer the first packet with a reset. */
+  private mustKnow(id: MigrationId, port: number, next: string): void {
+    const far = this.otherPort(port);
+    const known = this.pods.some(
+      (pod) =>
+        pod.state !== 'gone' &&
+        this.rules.get(`${pod.node} ${id}`)?.get(far)?.next === next &&
+        pod.view.has(far),
+    );
+    if (!known) this.violate(`${id} was resumed before the peer at ${far} knew of it`);
+  }
+
+  private peerWork(node: NodeName, id: MigrationId, move: Move, work: WorkName, request: object): object {
+    const rules = this.rulesOf(node, id);
+    switch (work) {
+      case 'install':
+        return this.install(rules, node, (request as Request<'install'>).flows);
+      case 'hold': {
+        const { flows } = request as Request<'hold'>;
+        for (const { peer } of flows.remove) rules.delete(peer.port);
+        const result = this.install(rules, node, flows.add);
+        for (const rule of rules.values()) if (rule.state === 'pending') rule.state = 'held';
+        return result;
+      }
+      case 'unhold':
+        for (const rule of rules.values()) if (rule.state === 'held') rule.state = 'pending';
+        return {};
+      case 'flip':
+        return this.flip(id, move, rules, (request as Request<'flip'>).strays);
+      case 'drop':
+        for (const [port, rule] of rules)
+          if (rule.state === 'active') this.violate(`${id} was dropped at ${node} after it was switched`);
+          else rules.delete(port);
+        return {};
+      case 'dropEarlier':
+        for (const port of rules.keys())
+          for (const [key, others] of this.rules)
+            if (key !== `${node} ${id}` && key.startsWith(`${node} `) && others.get(port)?.state === 'active')
+              others.delete(port);
+        return {};
+      default:
+        for (const { peer } of (request as Request<'forget'>).flows) rules.delete(peer.port);
+        return {};
+    }
+  }
+
+  rulesOf(node: NodeName, id: MigrationId): Map<number, Rule> {
+    const key = `${node} ${id}`;
+    const rules = this.rules.get(key) ?? new Map<number, Rule>();
+    this.rules.set(key, rules);
+    return rules;
+  }
+
+  private install(rules: Map<number, Rule>, node: NodeName, flows: PeerFlow[]): { unknown: number[] } {
+    const unknown: number[] = [];
+    for (const [index, { peer, next }] of flows.entries()) {
+      const pod = this.at(peer.address);
+      if (pod?.node !== node) unknown.push(index);
+      else if (!rules.has(peer.port))
+        rules.set(peer.port, { pod, port: peer.port, next: next.address, state: 'pending' });
+    }
+    return { unknown };
+  }
+
+  private flip(id: MigrationId, move: Move, rules: Map<number, Rule>, strays: Stray[]): { replayed: number } {
+    if (!move.owned) this.violate(`${id} was switched without an owner`);
+    // It may have moved on by now, but it must have run there.
+    if (
+      move.targetPod === undefined ||
+      move.targetPod.state === 'waiting' ||
+      move.targetPod.state === 'restored'
+    )
+      this.violate(`${id} was switched before its target ran`);
+    for (const rule of rules.values()) {
+      if (rule.state !== 'active' && rule.pod.view.has(rule.port)) {
+        if (rule.pod.state === 'frozen') this.violate(`${id} was switched under a frozen workload`);
+        rule.pod.view.set(rule.port, rule.next);
+      }
+      rule.state = 'active';
+    }
+    for (const { flow } of strays) this.flipStray(rules, flow);
+    return { replayed: rules.size };
+  }
+
+  private flipStray(rules: Map<number, Rule>, { now, next, peer }: PeerFlow): void {
+    const flow = this.flowAt(peer.port);
+    const [one, other] = [this.at(peer.address), this.at(next.address)];
+    if (flow === undefined || flow.open || one?.state !== 'live' || other?.state !== 'live') return;
+    if (one.quiesced || other.quiesced) return;
+    flow.addresses = [one.address, now.address];
+    this.establish(flow, one, other);
+    rules.set(peer.port, { pod: one, port: peer.port, next: next.address, state: 'active' });
+  }
+
+  /** What must be true when nothing happens any more. */
+  checkRest(): void {
+    for (const uid of new Set(this.pods.map((pod) => pod.uid))) {
+      const states = this.pods
+        .filter((pod) => pod.uid === uid && pod.state !== 'gone')
+        .map(({ state }) => state);
+      if (states.join() !== 'live') this.violate(`${uid} is ${states.join(' and ')} in the end`);
+      if (this.live(uid)?.quiesced === true) this.violate(`${uid} is quiesced in the end`);
+    }
+    for (const [key, rules] of this.rules)
+      for (const { port, state } of rules.values())
+        if (state !== 'active') this.violate(`rule of ${key} at ${port} is ${state} in the end`);
+    for (const flow of this.flows) if (flow.open) this.checkFlow(flow);
+  }
+
+  private checkFlow({ ports, uids }: Flow): void {
+    const pods = uids.map((uid) => this.live(uid));
+    for (const end of [0, 1] as const) {
+      const seen = pods[end]?.view.get(ports[end]);
+      const is = pods[1 - end]?.address;
+      if (seen !== is)
+        this.violate(`flow ${ports.join('-')}: ${uids[end]} sends to ${seen}, the other end is at ${is}`);
+    }
+  }
+}
+
+function peerFlow(now: string, next: string, peer: string, port: number, far: number): PeerFlow {
+  return {
+    protocol: 'tcp',
+    now: { address: now, port },
+    next: { address: next, port },
+    peer: { address: peer, port: far },
+  };
+}
