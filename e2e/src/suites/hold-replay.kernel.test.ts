@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { KeptPacket } from '@serval/node-agent';
 import { requireRoot } from '../lab/processes.js';
 import { MovedWorld, nameOf, type MovedPair, type PairFlow } from './moved-pair.js';
 import type { SocketAddress } from './sockets.js';
@@ -121,6 +122,60 @@ describe.each([4, 6] as const)('hold and replay over IPv%i', (family) => {
     expect(performance.now() - switched).toBeLessThan(350); // the kernel would send its next SYN 700 ms after the switch
   });
 
+  /** An opening segment as another agent sends it on: nothing but the packet. */
+  const fromElsewhere = ({ protocol, tuple, packet }: KeptPacket): KeptPacket => {
+    const carried = Buffer.from(packet.toString('base64'), 'base64');
+    const { local, remote } = tuple;
+    const seen = { pod: client(), flowId: 0n, direction: 'egress', kind: 'segment' } as const;
+    return { ...seen, protocol, tuple: { local: remote, remote: local }, packet: carried };
+  };
+
+  /** Begins to connect; tells when it is connected. */
+  function knock(local: SocketAddress, remote: SocketAddress): { done: Promise<number> } {
+    const done = pair.atClient
+      .do('open', { kind: 'tcp', family, local, remote })
+      .then(() => performance.now());
+    return { done };
+  }
+
+  it('a connection that a quiesced server did not let in is made when its opening segment is sent again', async () => {
+    const at = world.datapathOf(pair.server);
+    const open: SocketAddress = [pair.new(family), ++port];
+    await pair.atServer.do('open', { kind: 'tcp', family, local: open, listen: true });
+    const flow = newFlow('tcp');
+    await pair.translate(flow, 'server');
+    const before = await pair.connect(flow, 'server');
+    await at.quiescePod(nameOf(pair.server), true);
+    const { done } = knock([pair.clientAddress(family), ++port], open);
+    const kept = await until(() => at.takeKept(nameOf(pair.server)));
+    expect(kept).toMatchObject([{ direction: 'ingress', flowId: 0n, kind: 'segment' }]);
+    // What was established before goes on.
+    const { intact } = await pair.exchange(before.client.handle, before.server.handle, 100_000);
+    expect(intact).toBe(true);
+    await at.quiescePod(nameOf(pair.server), false);
+    const sent = performance.now();
+    expect(await datapath().replay(client(), kept.map(fromElsewhere))).toEqual({ sent: 1, refused: [] });
+    expect((await done) - sent).toBeLessThan(350); // the kernel would send its next SYN a second after the first
+  });
+
+  it('an opening segment from elsewhere goes through the programs: to where its flow is now', async () => {
+    const flow = newFlow('tcp');
+    const [local, old]: SocketAddress[] = [
+      [pair.clientAddress(family), flow.clientPort],
+      [pair.old(family), flow.serverPort],
+    ];
+    await pair.atServer.do('open', { kind: 'tcp', family, local: old as SocketAddress, listen: true });
+    await datapath().quiescePod(client(), true);
+    const { done } = knock(local as SocketAddress, old as SocketAddress);
+    const [kept] = await until(() => datapath().takeKept(client()));
+    expect(kept).toMatchObject({ direction: 'egress', flowId: 0n, kind: 'segment' });
+    await pair.translate(flow);
+    await datapath().quiescePod(client(), false);
+    const sent = performance.now();
+    expect(await datapath().replay(client(), [kept as KeptPacket])).toEqual({ sent: 1, refused: [] });
+    expect((await done) - sent).toBeLessThan(350);
+  });
+
   it(`datagrams are kept to a bound of ${datagramsKept}: the oldest go, and are counted`, async () => {
     const flow = newFlow('udp');
     const rules = await pair.translate(flow);
@@ -145,4 +200,13 @@ describe.each([4, 6] as const)('hold and replay over IPv%i', (family) => {
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, i) => from + i);
+}
+
+/** Ask again until there is something. */
+async function until<Item>(ask: () => Promise<Item[]>): Promise<Item[]> {
+  for (const deadline = performance.now() + 900; performance.now() < deadline; await delay(2)) {
+    const items = await ask();
+    if (items.length > 0) return items;
+  }
+  throw new Error('nothing came');
 }
