@@ -17,7 +17,7 @@ export async function follow(
   tell: (migration: ServalMigration) => void,
   waitMs = patienceMs,
 ): Promise<ServalMigration> {
-  let heard = performance.now();
+  let heard: number | undefined;
   const told = (migration: ServalMigration): void => {
     heard = performance.now();
     tell(migration);
@@ -27,7 +27,8 @@ export async function follow(
       const last = await untilTheEnd(client, name, told);
       if (last !== undefined) return last;
     } catch (error) {
-      if (!(error instanceof Unreachable) || performance.now() - heard > waitMs) throw error;
+      const away = heard === undefined || performance.now() - heard > waitMs;
+      if (!(error instanceof Unreachable) || away) throw error;
     }
     await sleep(pauseMs);
   }

@@ -106,10 +106,7 @@ const routes: Readonly<Record<string, Readonly<Record<string, Handle>>>> = {
 };
 
 async function serve(agent: AgentFacade, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const text = `http://agent${request.url ?? '/'}`;
-  if (!URL.canParse(text))
-    throw badRequest(request.url ?? '', 'it is no path', 'Ask for a path like /v1/status');
-  const url = new URL(text);
+  const url = new URL(`http://agent${request.url ?? '/'}`);
   const { path, name } = template(url.pathname);
   const methods = Object.hasOwn(routes, path) ? routes[path] : undefined;
   if (methods === undefined)

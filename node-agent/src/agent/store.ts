@@ -146,7 +146,8 @@ export class StateStore {
   }
 
   #enterEmpty(encoded: string, slot: Slot): void {
-    this.#keys.get(decodeURIComponent(encoded))?.slots.add(slot);
+    const key = [...this.#keys.keys()].find((known) => encode(known) === encoded);
+    if (key !== undefined) this.#keys.get(key)?.slots.add(slot);
   }
 
   async #setAside(file: string, reason: string): Promise<void> {
