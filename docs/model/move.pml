@@ -166,12 +166,13 @@ end:
        :: else -> ANSWER(source == preparing, prepareTargetOk)
        fi }
 
-  :: atomic { restore -> TAKE(restore);
+  /* Who asks again while it is being done waits for the same answer. */
+  :: atomic { restore && target != restoring && target != unwritten && target != discarding -> TAKE(restore);
        if
        :: target == waiting -> target = restoring
        :: target == restored -> ANSWER(source == frozen, restoreOk)
        :: target == nothing || target == givenUp -> ANSWER(source == frozen, restoreFailed)
-       :: else /* at it, or long past it */
+       :: else /* late */
        fi }
   :: atomic { target == restoring -> copy = stopped; target = unwritten }
   :: atomic { target == restoring -> targetDiscards(); ANSWER(source == frozen, restoreFailed) }
@@ -181,11 +182,10 @@ end:
 #endif
        target = restored; ANSWER(source == frozen, restoreOk) }
 
-  :: atomic { release -> TAKE(release);
+  :: atomic { release && target != owning -> TAKE(release);
        assert(target == restored || isOwner);
        if
        :: target == restored -> target = owning
-       :: target == owning /* answered when written down */
        :: else -> ANSWER(source == released, releaseOk)
        fi }
 #ifdef BREAK_RESUME_WITHOUT_RELEASE
@@ -273,11 +273,10 @@ end:
        fi }
 
   /* Switched: flipped, written down, and only then answered. */
-  :: atomic { rsyn[i] -> TAKE(rsyn[i]);
+  :: atomic { rsyn[i] && !isFlipping[i] -> TAKE(rsyn[i]);
        assert(isPrepared(i) || peer[i] == switched);
        if
-       :: isFlipping[i] /* answered when written down */
-       :: isPrepared(i) && !isFlipping[i] -> peerFlips()
+       :: isPrepared(i) -> peerFlips()
        :: else -> ANSWER(target == owner, rsynOk[i])
        fi }
   :: atomic { isFlipping[i] && rule[i] != translated -> rule[i] = translated }
