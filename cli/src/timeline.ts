@@ -3,7 +3,7 @@ import type { TimelinePhase } from '@serval/api';
 import { formatMs } from './text.js';
 
 export interface TimelineOptions {
-  /** longest line, characters; default 80, at least 40 */
+  /** longest line, characters; default 80, at least 60 */
   width?: number;
 }
 
@@ -15,7 +15,7 @@ const longestName = 16;
  */
 export function renderTimeline(phases: readonly TimelinePhase[], options: TimelineOptions = {}): string[] {
   if (phases.length === 0) return ['(no phases)'];
-  const width = Math.max(40, Math.floor(options.width ?? 80));
+  const width = Math.max(60, Math.floor(options.width ?? 80));
   const from = Math.min(...phases.map(({ startMs }) => startMs));
   const to = Math.max(...phases.map(({ startMs, durationMs }) => startMs + durationMs));
   const starts = phases.map(({ startMs }) => `+${formatMs(startMs - from)}`);

@@ -42,7 +42,7 @@ class FakeAgent implements AgentFacade {
   readonly asked: unknown[][] = [];
   current: ServalMigration | undefined = moving('hold');
   watcher: ((migration: ServalMigration | undefined) => void) | undefined;
-  failure: unknown;
+  failure: Error | undefined;
 
   #ask(...what: unknown[]): Promise<void> {
     this.asked.push(what);
