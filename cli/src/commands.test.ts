@@ -157,6 +157,17 @@ describe('serval', () => {
     expect([ran.code, ran.out.match(/^m: \w+/gm)]).toEqual([0, ['m: hold', 'm: move', 'm: default']]);
   });
 
+  it('waits for an agent that is restarted', async () => {
+    await agent(moves([migration('hold')]));
+    const running = run(['migrate', 'a/b', '--to', 'host-2', '--watch']);
+    while (asked.length < 2) await new Promise((resolve) => setTimeout(resolve, 2));
+    await stop();
+    // Long enough for the command to find nobody.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    await agent(moves([migration('done', 'True')]));
+    expect((await running).code).toBe(0);
+  });
+
   it('cancels', async () => {
     await agent(says({}, 202));
     expect((await run(['cancel', 'm'])).code).toBe(0);

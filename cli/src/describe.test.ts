@@ -37,6 +37,14 @@ describe('renderTimeline', () => {
     ]);
   });
 
+  it('shows a phase that took no time', () => {
+    const [line] = renderTimeline([
+      { name: 'hold', startMs: 120, durationMs: 0, frozen: false },
+      ...timeline,
+    ]);
+    expect(line).toMatch(/^hold +\| +- +\|/);
+  });
+
   it('keeps to the width, whatever there is to draw', () => {
     const many = [...timeline, { name: 'x'.repeat(90), startMs: 1e7, durationMs: 1e9, frozen: true }];
     for (const width of [10, 40, 79, 200])
