@@ -39,7 +39,7 @@ describe('renderTimeline', () => {
 
   it('shows a phase that took no time', () => {
     const [line] = renderTimeline([
-      { name: 'hold', startMs: 120, durationMs: 0, frozen: false },
+      { name: 'hold', startMs: 112, durationMs: 0, frozen: false },
       ...timeline,
     ]);
     expect(line).toMatch(/^hold +\| +- +\|/);
