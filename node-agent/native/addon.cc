@@ -14,7 +14,8 @@
 //   own_thread, netns_operations             work on a thread of its own; in another network namespace
 //   link_attach                              TCX links and clsact filters
 //   netlink, socket_table, sock_diag,
-//   conntrack, address, inject               sockets, connection tracking, raw packets
+//   conntrack, conntrack_table, address,
+//   inject                                   sockets, connection tracking, raw packets
 #include <napi.h>
 
 #include "bpf_link.h"

@@ -12,6 +12,7 @@
         'bpf_program.cc',
         'bpffs.cc',
         'conntrack.cc',
+        'conntrack_table.cc',
         'descriptor.cc',
         'error.cc',
         'flow_table.cc',

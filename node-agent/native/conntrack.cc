@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "conntrack.h"
 
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
@@ -74,6 +75,29 @@ ConntrackEntry read_entry(const nlmsghdr& message) {
 }
 
 }  // namespace
+
+// The kernel could filter by status itself (since 5.17), but only for all of some bits, not for any of them.
+std::vector<ConntrackEntry> list_conntrack(bool nat_only) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  NetlinkRequest request(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET);
+  nfgenmsg header{};
+  header.nfgen_family = AF_UNSPEC;
+  header.version = NFNETLINK_V0;
+  request.header(header);
+  std::vector<ConntrackEntry> entries;
+  socket.dump(request, "conntrack(dump)").each([&](const nlmsghdr& message) {
+    const NetlinkAttributes attributes = NetlinkAttributes::of(message, sizeof(nfgenmsg));
+    const uint32_t status = ntohl(attributes.value<uint32_t>(CTA_STATUS).value_or(0));
+    if (nat_only && (status & (IPS_SRC_NAT | IPS_DST_NAT)) == 0) {
+      return;
+    }
+    ConntrackEntry entry = read_entry(message);
+    if (entry.original.protocol == IPPROTO_TCP || entry.original.protocol == IPPROTO_UDP) {
+      entries.push_back(entry);
+    }
+  });
+  return entries;
+}
 
 std::optional<ConntrackEntry> lookup_conntrack(const ConntrackTuple& tuple) {
   NetlinkSocket socket(NETLINK_NETFILTER);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "address.h"
 
@@ -26,6 +27,8 @@ struct ConntrackEntry {
 };
 
 // In the calling thread's namespace, default zone; the tuple may be that of either direction.
+// Every TCP and UDP entry; with `nat_only` those of which an address or a port was translated.
+std::vector<ConntrackEntry> list_conntrack(bool nat_only);
 std::optional<ConntrackEntry> lookup_conntrack(const ConntrackTuple& tuple);
 bool delete_conntrack(const ConntrackTuple& tuple);
 

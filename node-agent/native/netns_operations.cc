@@ -13,6 +13,7 @@
 #include "bpf_link.h"
 #include "bpf_program.h"
 #include "conntrack.h"
+#include "conntrack_table.h"
 #include "descriptor.h"
 #include "error.h"
 #include "inject.h"
@@ -288,6 +289,13 @@ Napi::Value lookup_conntrack_in(const Napi::CallbackInfo& info) {
                                                      entry_to_js);
 }
 
+Napi::Value list_conntrack_in(const Napi::CallbackInfo& info) {
+  const bool nat_only = !info[1].IsUndefined() && object_value(info[1]).Get("natOnly").ToBoolean();
+  const auto list = [nat_only] { return ConntrackTable(list_conntrack(nat_only)); };
+  return run_in_netns<ConntrackTable>(info.Env(), string_argument(info, 0, "listConntrack"), list,
+                                      [](Napi::Env env, const ConntrackTable& table) { return table.to_js(env); });
+}
+
 Napi::Value delete_conntrack_in(const Napi::CallbackInfo& info) {
   const auto remove = [tuple = tuple_value(info[1])] { return delete_conntrack(tuple); };
   return run_in_netns<bool>(info.Env(), string_argument(info, 0, "deleteConntrack"), remove, boolean_to_js);
@@ -340,6 +348,7 @@ void register_netns_operations(Napi::Env env, Napi::Object exports) {
   define<list_sockets_in>(env, exports, "listSockets");
   define<destroy_sockets_in>(env, exports, "destroySockets");
   define<lookup_conntrack_in>(env, exports, "lookupConntrack");
+  define<list_conntrack_in>(env, exports, "listConntrack");
   define<delete_conntrack_in>(env, exports, "deleteConntrack");
   define<inject_in>(env, exports, "inject");
 }

@@ -20,14 +20,42 @@ const connected = 1 << tcpState.established;
 
 /** TCP in every state but LISTEN and TIME_WAIT, and connected UDP; what stays within the pod is left out. */
 export async function listFlows(netns: string): Promise<SocketFlow[]> {
-  const [tcp, udp] = await explained(`network namespace ${netns}`, () =>
-    Promise.all([
-      native().listSockets(netns, 'tcp', flowStates),
-      native().listSockets(netns, 'udp', connected),
-    ]),
-  );
-  const local = new Set([...tcp, ...udp].map((socket) => canonicalAddress(socket.localAddress)));
-  return [...tcp, ...udp].map(socketFlow).filter((flow) => leavesThePod(flow, local));
+  const sockets = await explained(`network namespace ${netns}`, () => listConnected(netns));
+  const local = new Set(sockets.map((socket) => canonicalAddress(socket.localAddress)));
+  return sockets.map(socketFlow).filter((flow) => leavesThePod(flow, local));
+}
+
+/**
+ * Close these flows' own sockets, as a reset from the far end would: whoever waits on them learns of it at once. Returns how
+ * many there were; flows that have no socket are passed over, listeners and unconnected sockets are never touched.
+ * @throws ServalError ERR_NETNS_GONE, ERR_NO_PERMISSION, ERR_UNSUPPORTED (a kernel without INET_DIAG_DESTROY)
+ */
+export async function closeSockets(
+  netns: string,
+  flows: ReadonlyArray<Pick<SocketFlow, 'protocol' | 'tuple'>>,
+): Promise<number> {
+  const wanted = new Set(flows.map(flowName));
+  if (wanted.size === 0) return 0;
+  return explained(`network namespace ${netns}`, async () => {
+    const sockets = await listConnected(netns);
+    return native().destroySockets(
+      netns,
+      sockets.filter((socket) => wanted.has(flowName(socketFlow(socket)))),
+    );
+  });
+}
+
+async function listConnected(netns: string): Promise<SocketRecord[]> {
+  const [tcp, udp] = await Promise.all([
+    native().listSockets(netns, 'tcp', flowStates),
+    native().listSockets(netns, 'udp', connected),
+  ]);
+  return [...tcp, ...udp];
+}
+
+function flowName({ protocol, tuple: { local, remote } }: Pick<SocketFlow, 'protocol' | 'tuple'>): string {
+  const ends = [local, remote].map(({ address, port }) => `${canonicalAddress(address)} ${port}`);
+  return `${protocol} ${ends.join(' ')}`;
 }
 
 function socketFlow(socket: SocketRecord): SocketFlow {
