@@ -14,6 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { issueNode, makeAuthority, retireAuthorities, rotateAuthority } from './certificates.js';
 import { until } from './cluster.fixture.js';
 import { Credentials } from './credentials.js';
+import { writeWhole } from './files.js';
 import { certifiedNode, issuedBy } from './identity.js';
 
 let dir: string;
@@ -69,6 +70,11 @@ describe('certificates', () => {
     await issueNode(dir, 'a', { replace: true });
     expect(read('a.crt')).not.toBe(before[2]);
     expect(readdirSync(dir)).toHaveLength(4);
+    // Also where somebody else was a moment faster.
+    expect(() => writeWhole(join(dir, 'a.crt'), '', { mode: 0o600, replace: false })).toThrow(
+      rejected('ERR_CONFLICT'),
+    );
+    expect(read('a.crt')).not.toBe('');
   });
 
   it.each(['', 'A', 'a/b', '../a', 'ca', '-a', 'a..b', 'a'.repeat(64), 'x.'.repeat(130)])(

@@ -181,6 +181,14 @@ describe('the codec', () => {
     expect(refusedField(() => decodeMessage(bytes))).toBe(field);
   });
 
+  it('does not parse what is nested deeply, brackets in texts aside', () => {
+    const deep = (depth: number) => `{"kind":"abort","x":${'['.repeat(depth)}${']'.repeat(depth)}}`;
+    expect(() => decodeMessage(Buffer.from(deep(24)))).toThrow('nested deeper than');
+    expect(() => decodeMessage(Buffer.from(deep(23)))).toThrow('unknown field');
+    const brackets = JSON.stringify({ kind: '\\"' + '[{'.repeat(50) });
+    expect(() => decodeMessage(Buffer.from(brackets))).toThrow('"kind"');
+  });
+
   it('says in words what is wrong', () => {
     expect(() => decodeMessage(withFlows({ nowPort: 0 }))).toThrow(
       'field "flows.nowPort": it is neither a list nor a whole number from 1 to 65535. Run agents of versions that',

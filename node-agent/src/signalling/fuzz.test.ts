@@ -113,22 +113,27 @@ function noise(random: Random): Sample {
 /** The cheap ones more often. */
 const mutations = [flipBytes, flipBytes, flipBytes, cutOrRepeat, oddValue, changeTree];
 
-/** True where it was taken. Now and then a value that was taken must come through once more as itself. */
-function feed({ kind, bytes }: Sample, again: boolean): boolean {
+/** What came of it: a value, and how to send that on; undefined where it was refused as it should be. */
+function parsed({ kind, bytes }: Sample): { value: unknown; again: () => unknown } | undefined {
   try {
     if (kind === undefined) {
       const message = decodeMessage(bytes);
-      if (again) expectSame(decodeMessage(encodeMessage(message)), message);
-    } else {
-      const reply = decodeReply(kind, bytes);
-      if (again) expectSame(decodeReply(kind, encodeReply(kind, reply)), reply);
+      return { value: message, again: () => decodeMessage(encodeMessage(message)) };
     }
-    return true;
+    const reply = decodeReply(kind, bytes);
+    return { value: reply, again: () => decodeReply(kind, encodeReply(kind, reply)) };
   } catch (error) {
     if (error instanceof ServalError && error.code === 'ERR_BAD_INPUT' && 'field' in error.details)
-      return false;
+      return undefined;
     throw error;
   }
+}
+
+/** True where it was taken. Now and then a value that was taken must come through once more as itself. */
+function feed(sample: Sample, twice: boolean): boolean {
+  const result = parsed(sample);
+  if (twice && result !== undefined) expectSame(result.again(), result.value);
+  return result !== undefined;
 }
 
 function expectSame(twice: unknown, value: unknown): void {

@@ -197,8 +197,8 @@ describe('images', () => {
     await expect(hasty.sendImages('b', address, migration, source)).rejects.toEqual(rejected('ERR_TIMEOUT'));
   });
 
-  it('do not keep messages waiting', async () => {
-    const address = await receiver();
+  it('do not keep messages waiting: they have a connection of their own', async () => {
+    const { server, address } = await cluster.server('b', { images: { directory } });
     write({ file: 100_000_000 });
     await client.warm('b', address);
     let sent = false;
@@ -210,6 +210,7 @@ describe('images', () => {
     }
     await sending;
     expect(answered).toBeGreaterThan(20);
+    expect(server.counters().admitted).toBe(2);
   });
 });
 
