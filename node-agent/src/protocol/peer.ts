@@ -144,7 +144,9 @@ function prepareAgain(turn: PeerTurn, incoming: Incoming<'preparePeer'>): void {
   const { state } = turn;
   const refused = isSource(incoming.from, state) ?? isGivenUp(state);
   if (refused !== undefined) return refuse(turn, incoming, refused);
-  const { installed, nonce } = state;
+  const { nonce } = state;
+  // Whoever has gone on from there does not ask any more: this is late, and its list is old.
+  const installed = state.phase === 'switched' || state.sequence > 0 ? [] : state.installed;
   if (installed !== undefined) answer(turn, incoming.ticket, { ok: true, nonce, unknown: installed });
   else if (!join(turn, 'install', incoming.ticket)) install(turn, incoming);
 }

@@ -5,8 +5,8 @@
 import { Random } from '../packet-tests/prng.js';
 import { createAgent, persistedState, step, type Agent } from './agent.js';
 import { defaultDeadlines } from './deadlines.js';
-import type { Effect, Event, WorkName } from './effects.js';
-import type { Message, NodeName, Reply } from './messages.js';
+import type { Effect, Event, Role, WorkName } from './effects.js';
+import type { Message, MigrationId, NodeName, Reply } from './messages.js';
 import { SimWorld } from './sim-world.fixture.js';
 
 /** How often what goes wrong, in percent. */
@@ -14,11 +14,12 @@ export interface Faults {
   loss: number;
   double: number;
   slow: number;
+  slowWork: number;
   forge: number;
   workFails: number;
 }
 
-export const noFaults: Faults = { loss: 0, double: 0, slow: 0, forge: 0, workFails: 0 };
+export const noFaults: Faults = { loss: 0, double: 0, slow: 0, slowWork: 0, forge: 0, workFails: 0 };
 
 export const simDeadlines = { ...defaultDeadlines, tombstoneMs: 60_000 };
 
@@ -41,6 +42,8 @@ interface SimNode {
   timers: Map<string, object>;
   tickets: Map<string, (reply: Reply | undefined) => void>;
   works: Map<string, Running>;
+  /** the last work of each migration's peer */
+  holds: Map<MigrationId, object>;
   /** so many more effects, then it dies */
   crashAfter: number | undefined;
   downMs: number;
@@ -74,6 +77,7 @@ export class SimAgents {
         timers: new Map(),
         tickets: new Map(),
         works: new Map(),
+        holds: new Map(),
         crashAfter: undefined,
         downMs: 0,
         cutUntil: 0,
@@ -176,11 +180,13 @@ export class SimAgents {
         node.timers.delete(`${effect.role} ${effect.migration} ${effect.timer}`);
         return;
       case 'note':
-        if (effect.note.what === 'phase' || effect.note.what === 'givenUp')
-          this.outcomes.push(
-            `${effect.migration} ${effect.role} ${effect.note.what === 'phase' ? effect.note.phase : effect.note.reason}`,
-          );
+        return this.note(effect);
     }
+  }
+
+  private note({ role, migration, note }: Extract<Effect, { type: 'note' }>): void {
+    if (note.what === 'phase') this.outcomes.push(`${migration} ${role} ${note.phase}`);
+    else if (note.what === 'givenUp') this.outcomes.push(`${migration} ${role} ${note.reason}`);
   }
 
   private write(node: SimNode, { role, migration }: Extract<Effect, { type: 'persist' }>): void {
@@ -263,8 +269,10 @@ export class SimAgents {
     });
   }
 
-  private duration(work: WorkName): number {
+  /** Some of it takes long, but at a peer: there it would keep others from their deadlines. */
+  private duration(role: Role, work: WorkName): number {
     if (work === 'move' && this.random.chance(this.faults.slow)) return this.fraction() * 40_000;
+    if (role !== 'peer' && this.random.chance(this.faults.slowWork)) return this.fraction() * 3_000;
     return work === 'move' || work === 'makePod' ? 5 + this.fraction() * 100 : 0.1 + this.fraction() * 10;
   }
 
@@ -274,7 +282,7 @@ export class SimAgents {
     const mine: Running = { effect };
     if (node.works.has(key)) this.world.violate(`${key} runs twice at a time`);
     node.works.set(key, mine);
-    this.later(this.duration(work), () => {
+    this.later(this.duration(role, work), () => {
       if (node.works.get(key) !== mine) return;
       node.works.delete(key);
       this.dispatch(node, this.workEnd(node, effect));
@@ -288,6 +296,7 @@ export class SimAgents {
     try {
       if (fails && this.random.chance(50)) throw new Error('it failed');
       const result = this.world.work(node.name, role, migration, work, effect.request);
+      if (role === 'peer') this.watchHold(node, migration, work);
       if (fails) throw new Error('it failed in the end');
       return { type: 'done', role, migration, work, result } as Event;
     } catch (error) {
@@ -295,15 +304,32 @@ export class SimAgents {
     }
   }
 
+  /** No agent that lives may hold longer than it may. */
+  private watchHold(node: SimNode, migration: MigrationId, work: WorkName): void {
+    const { life } = node;
+    const mine = {};
+    node.holds.set(migration, mine);
+    if (work !== 'hold') return;
+    this.later(simDeadlines.peerHoldMs + 5_000, () => {
+      const rules = [...this.world.rulesOf(node.name, migration).values()];
+      if (
+        node.life === life &&
+        node.holds.get(migration) === mine &&
+        rules.some(({ state }) => state === 'held')
+      )
+        this.world.violate(`${migration} is held at ${node.name} for too long`);
+    });
+  }
+
   /** Dies; what it was at may or may not have been done. It comes back by itself. */
   crash(node: SimNode): void {
     if (node.agent === undefined) return;
     node.agent = undefined;
     node.crashAfter = undefined;
-    node.life++;
     node.timers.clear();
     for (const { effect } of node.works.values()) if (this.random.chance(50)) this.workEnd(node, effect);
     node.works.clear();
+    node.life++;
     for (const answered of node.tickets.values()) answered(undefined);
     node.tickets.clear();
     const { life } = node;

@@ -160,38 +160,36 @@ export class SimWorld {
   private sourceWork(id: MigrationId, move: Move, work: WorkName, request: object): object {
     const { source } = move;
     const next = (request as Partial<Request<'plan'>>).addresses?.ipv4 ?? '';
-    switch (work) {
-      case 'plan':
-        return this.list(source, next);
-      case 'quiesce':
-        source.quiesced = true;
-        return { left: 0 };
-      case 'unquiesce':
-        source.quiesced = false;
-        source.strays = [];
-        return {};
-      case 'freeze':
-        if (source.state === 'live') source.state = 'frozen';
-        return this.list(source, next);
-      case 'takeStrays':
-        return {
-          strays: source.strays.splice(0).map(({ flow, packet }) => ({
-            node: this.nodeOf(flow.peer.address) ?? '',
-            stray: { flow: { ...flow, next: { ...flow.next, address: next } }, packet },
-          })),
-        };
-      case 'thaw':
-        if (move.released) this.violate(`${id} was thawed after its release`);
-        if (source.state === 'frozen') source.state = 'live';
-        this.live(move.uid);
-        return {};
-      case 'retire':
-        if (!move.released || !move.owned) this.violate(`${id} was retired before somebody else owned it`);
-        this.remove(source);
-        return {};
-      default:
-        return {};
+    if (work === 'plan') return this.list(source, next);
+    if (work === 'freeze') {
+      if (source.state === 'live') source.state = 'frozen';
+      return this.list(source, next);
     }
+    if (work === 'takeStrays') return this.takeStrays(source, next);
+    if (work === 'thaw') this.thaw(id, move);
+    if (work === 'retire') this.retire(id, move);
+    if (work === 'quiesce' || work === 'unquiesce') source.quiesced = work === 'quiesce';
+    if (work === 'unquiesce') source.strays = [];
+    return { left: 0 };
+  }
+
+  private retire(id: MigrationId, { source, released, owned }: Move): void {
+    if (!released || !owned) this.violate(`${id} was retired before somebody else owned it`);
+    this.remove(source);
+  }
+
+  private thaw(id: MigrationId, { source, uid, released }: Move): void {
+    if (released) this.violate(`${id} was thawed after its release`);
+    if (source.state === 'frozen') source.state = 'live';
+    this.live(uid);
+  }
+
+  private takeStrays(source: Pod, next: string): Work['takeStrays']['result'] {
+    const strays = source.strays.splice(0).map(({ flow, packet }) => ({
+      node: this.nodeOf(flow.peer.address) ?? '',
+      stray: { flow: { ...flow, next: { ...flow.next, address: next } }, packet },
+    }));
+    return { strays };
   }
 
   private remove(pod: Pod): void {
@@ -201,31 +199,25 @@ export class SimWorld {
   }
 
   private targetWork(node: NodeName, id: MigrationId, move: Move, work: WorkName, request: object): object {
-    const pod = move.targetPod;
-    switch (work) {
-      case 'makePod':
-        return this.makePod(node, id, move);
-      case 'applyRules': {
-        const { flows } = request as { flows: Difference<TargetFlow> };
-        for (const { identity } of flows.remove) move.rules.delete(identity.local.port);
-        for (const { identity, wire } of flows.add) move.rules.set(identity.local.port, wire.remote.address);
-        return {};
-      }
-      case 'restore':
-        if (pod?.state !== 'waiting' && pod?.state !== 'restored') throw new Error('there is no pod');
-        if (move.source.state !== 'frozen') throw new Error('there is no image');
-        pod.state = 'restored';
-        return {};
-      case 'resume':
-        this.resume(id, move);
-        return {};
-      case 'discard':
-        if (move.owned) this.violate(`${id} was discarded by its owner`);
-        if (pod !== undefined) this.remove(pod);
-        return {};
-      default:
-        return {};
+    if (work === 'makePod') return this.makePod(node, id, move);
+    if (work === 'applyRules') {
+      const { flows } = request as { flows: Difference<TargetFlow> };
+      for (const { identity } of flows.remove) move.rules.delete(identity.local.port);
+      for (const { identity, wire } of flows.add) move.rules.set(identity.local.port, wire.remote.address);
     }
+    if (work === 'restore') this.restore(move);
+    if (work === 'resume') this.resume(id, move);
+    if (work === 'discard') {
+      if (move.owned) this.violate(`${id} was discarded by its owner`);
+      if (move.targetPod !== undefined) this.remove(move.targetPod);
+    }
+    return {};
+  }
+
+  private restore({ targetPod, source }: Move): void {
+    if (targetPod?.state !== 'waiting' && targetPod?.state !== 'restored') throw new Error('there is no pod');
+    if (source.state !== 'frozen') throw new Error('there is no image');
+    targetPod.state = 'restored';
   }
 
   private makePod(node: NodeName, id: MigrationId, move: Move): Work['makePod']['result'] {
@@ -268,33 +260,41 @@ export class SimWorld {
     switch (work) {
       case 'install':
         return this.install(rules, node, (request as Request<'install'>).flows);
-      case 'hold': {
-        const { flows } = request as Request<'hold'>;
-        for (const { peer } of flows.remove) rules.delete(peer.port);
-        const result = this.install(rules, node, flows.add);
-        for (const rule of rules.values()) if (rule.state === 'pending') rule.state = 'held';
-        return result;
-      }
+      case 'hold':
+        return this.hold(rules, node, (request as Request<'hold'>).flows);
       case 'unhold':
-        for (const rule of rules.values()) if (rule.state === 'held') rule.state = 'pending';
-        return {};
+        return change(rules, 'held', 'pending');
       case 'flip':
         return this.flip(id, move, rules, (request as Request<'flip'>).strays);
       case 'drop':
-        for (const [port, rule] of rules)
-          if (rule.state === 'active') this.violate(`${id} was dropped at ${node} after it was switched`);
-          else rules.delete(port);
-        return {};
+        return this.drop(node, id, rules);
       case 'dropEarlier':
-        for (const port of rules.keys())
-          for (const [key, others] of this.rules)
-            if (key !== `${node} ${id}` && key.startsWith(`${node} `) && others.get(port)?.state === 'active')
-              others.delete(port);
-        return {};
+        return this.dropEarlier(node, id, rules);
       default:
         for (const { peer } of (request as Request<'forget'>).flows) rules.delete(peer.port);
         return {};
     }
+  }
+
+  private hold(rules: Map<number, Rule>, node: NodeName, flows: Difference<PeerFlow>): { unknown: number[] } {
+    for (const { peer } of flows.remove) rules.delete(peer.port);
+    const result = this.install(rules, node, flows.add);
+    change(rules, 'pending', 'held');
+    return result;
+  }
+
+  private drop(node: NodeName, id: MigrationId, rules: Map<number, Rule>): object {
+    for (const { state } of rules.values())
+      if (state === 'active') this.violate(`${id} was dropped at ${node} after it was switched`);
+    rules.clear();
+    return {};
+  }
+
+  private dropEarlier(node: NodeName, id: MigrationId, rules: Map<number, Rule>): object {
+    const others = [...this.rules].filter(([key]) => key.startsWith(`${node} `) && key !== `${node} ${id}`);
+    for (const [, earlier] of others)
+      for (const port of rules.keys()) if (earlier.get(port)?.state === 'active') earlier.delete(port);
+    return {};
   }
 
   rulesOf(node: NodeName, id: MigrationId): Map<number, Rule> {
@@ -369,6 +369,11 @@ export class SimWorld {
         this.violate(`flow ${ports.join('-')}: ${uids[end]} sends to ${seen}, the other end is at ${is}`);
     }
   }
+}
+
+function change(rules: Map<number, Rule>, from: Rule['state'], to: Rule['state']): object {
+  for (const rule of rules.values()) if (rule.state === from) rule.state = to;
+  return {};
 }
 
 function peerFlow(now: string, next: string, peer: string, port: number, far: number): PeerFlow {

@@ -19,7 +19,7 @@ import {
   type OpenRequest,
 } from './machine.js';
 import { isTarget } from './authorise.js';
-import type { Reply } from './messages.js';
+import type { MigrationId, NodeName, Reply } from './messages.js';
 import { hold, noteForeign, peerHeld, peerPrepared, preparePeers, refusedBy } from './source-prepare.js';
 import { giveUp } from './source-rollback.js';
 import { isReleased, type SourceTurn } from './source-state.js';
@@ -59,8 +59,12 @@ export function latePeerPrepared(turn: SourceTurn, asked: OpenRequest, reply: Re
   if (peerPrepared(turn, asked, reply)) hold(turn, asked.to);
 }
 
-/** Now everything is frozen: who can not hold a late flow ends the move. */
+/**
+ * Now everything is frozen: who can not hold a late flow ends the move. But where its other end is frozen too, one of the
+ * two gives way (giveWay), and the other waits for that.
+ */
 export function lateHeld(turn: SourceTurn, asked: OpenRequest, reply: Reply<'hold'>): void {
+  if (!reply.ok && reply.refusal === 'busy') return askAgain(turn, asked);
   if (!reply.ok) {
     giveUp(turn, refusedBy(asked, reply));
     return;
@@ -87,6 +91,20 @@ export function restored(turn: SourceTurn, asked: OpenRequest, reply: Reply<'res
   }
   enter(turn, 'restored');
   mayRelease(turn);
+}
+
+/** So often a late hold is asked for in vain before its end counts as frozen too. */
+const patience = 2;
+
+/**
+ * Two workloads with a flow that came after both had planned may both be frozen, each waiting for its hold at the other.
+ * Here the move with the higher id ends. Where the other one only tries, it will back off by itself.
+ */
+export function giveWay(turn: SourceTurn, from: NodeName, migration: MigrationId): void {
+  const waits = Object.values(turn.state.requests).some(
+    ({ to, message, attempt }) => to === from && message.kind === 'hold' && attempt >= patience,
+  );
+  if (waits) giveUp(turn, `migration ${migration} goes first, and has frozen the other end of a late flow`);
 }
 
 /** A peer without the rule of a late flow would answer its first packet with a reset. Ended flows can wait. */

@@ -14,9 +14,10 @@ import {
   type OpenRequest,
   type Step,
 } from './machine.js';
-import type { MessageKind, MigrationId, OutcomeWord, Reply } from './messages.js';
+import type { MessageKind, OutcomeWord, Reply } from './messages.js';
 import {
   frozen,
+  giveWay,
   latePeerPrepared,
   lateHeld,
   lookForStrays,
@@ -75,10 +76,15 @@ export function tellSource(
   });
 }
 
-/** A migration with a lower id holds the other end of one of its flows. */
-export function yieldSource(state: SourceState, to: MigrationId, context: Context): Step<SourceState> {
+/** A migration with a lower id wants to hold the other end of one of its flows. */
+export function yieldSource(
+  state: SourceState,
+  { from, message: { migration } }: Incoming<'hold'>,
+  context: Context,
+): Step<SourceState> {
   return takeTurn('source', state, context, (turn) => {
-    if (standing(state) === 'holding') backOff(turn, `migration ${to} goes first`);
+    if (standing(state) === 'holding') backOff(turn, `migration ${migration} goes first`);
+    else if (standing(state) === 'after') giveWay(turn, from, migration);
   });
 }
 
