@@ -43,6 +43,8 @@ const debian = {
     cpio: ['/usr/bin/cpio', '/bin/cpio'],
     e2fsprogs: ['/usr/sbin/mke2fs', '/sbin/mke2fs'],
     kmod: ['/usr/sbin/modprobe', '/sbin/modprobe'],
+    spin: ['/usr/bin/spin'],
+    gcc: ['/usr/bin/gcc'],
   },
 };
 /** What each purpose takes in beside itself. */
