@@ -6,6 +6,7 @@ import {
   openSync,
   closeSync,
   readFileSync,
+  readdirSync,
   writeFileSync,
   renameSync,
   rmSync,
@@ -142,6 +143,22 @@ export class AgentProcess {
 
   undeclare(kind: string, metadata: Name): void {
     rmSync(this.fileOf(kind, metadata), { force: true });
+  }
+
+  /** Takes back all that was declared of a kind; resolves when the agent has forgotten it. */
+  async undeclareAll(kind: 'ServalPod'): Promise<void> {
+    for (const file of readdirSync(this.directory))
+      if (file.toLowerCase().startsWith(kind.toLowerCase())) rmSync(join(this.directory, file));
+    const deadline = performance.now() + startMs;
+    while ((await this.pods()).length > 0) {
+      if (performance.now() > deadline)
+        throw new ServalError('ERR_NOT_FOUND', {
+          subject: `agent of ${this.host.name}`,
+          reason: 'it does not forget its pods',
+          remedy: `Read ${this.log}`,
+        });
+      await delay(5);
+    }
   }
 
   /** Resolves when the agent knows the pod. */

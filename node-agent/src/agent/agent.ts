@@ -5,6 +5,7 @@ import { constants, setPriority } from 'node:os';
 import { ServalError } from '@serval/api';
 import { DirectoryStore, NodeDirectory } from '@serval/kube-runtime';
 import { EbpfDatapath } from '../datapath/ebpf.js';
+import { GatewayRoutes } from '../host/gateway-routes.js';
 import { CriuMover } from '../movers/criu.js';
 import { moverReady } from '../movers/criu-ready.js';
 import { ExternalMover } from '../movers/external.js';
@@ -195,11 +196,14 @@ function makeWorks(
   { core, pods, waiting, external, observe, metrics }: WorkParts,
 ): Works {
   const criu = criuMover(new CriuMover({ criuPath: config.criu }));
+  const routes = new GatewayRoutes();
+  pods.onGone(({ netns }) => routes.forget(netns));
   const flowIds = { next: BigInt(`0x${randomBytes(7).toString('hex')}`) };
   const common = {
     datapath,
     pods,
     kept: new KeptShelf(datapath, metrics),
+    routes,
     sandboxes: config.sandbox && commandSandboxes(config.sandbox),
     imagesDir: config.imagesDir,
     moverOf: (name: string) => (name === 'external' ? external : criu),

@@ -1,7 +1,7 @@
 /** What the protocol asks of a node that has the other ends of a moving workload's flows. */
 import type { Datapath, FlowRule, FlowStatus, KeptPacket } from '../datapath/types.js';
 import { nativeTranslations } from '../host/translations.js';
-import { PeerRoutes } from '../host/peer-routes.js';
+import type { GatewayRoutes } from '../host/gateway-routes.js';
 import type { PeerWork } from '../protocol/effects.js';
 import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
@@ -12,6 +12,7 @@ export interface PeerDeps {
   datapath: Datapath;
   pods: PodRegistry;
   kept: KeptShelf;
+  routes: GatewayRoutes;
   nextFlowId: () => bigint;
   /** a migration of which this node is a peer, and which was not switched here yet */
   isPending: (migration: string) => boolean;
@@ -28,9 +29,11 @@ export class PeerWorks {
   /** migrations of which the flows are held now, and those of which they were switched */
   private readonly held = new Set<string>();
   private readonly flipped = new Set<string>();
-  private readonly routes = new PeerRoutes();
 
-  constructor(private readonly deps: PeerDeps) {}
+  constructor(private readonly deps: PeerDeps) {
+    // Its rules went with it, and whoever has its name next has none of them.
+    deps.pods.onGone(({ name }) => this.migrations.forEach((pods) => pods.delete(name)));
+  }
 
   async install(migration: string, { flows }: Request<'install'>): Result<'install'> {
     const { unknown } = await this.add(await this.rulesOf(migration), migration, flows);
@@ -44,11 +47,11 @@ export class PeerWorks {
     const { unknown, added } = await this.add(pods, migration, flows.add);
     const rules = this.held.has(migration) ? added : pods;
     this.held.add(migration);
-    await eachPod(rules, async (pod, ofPod) => {
+    await this.eachPod(rules, async (pod, ofPod) => {
       await this.setHeld(pod, [...ofPod.values()], true);
       const agentPod = this.deps.pods.get(pod);
       if (agentPod !== undefined && !agentPod.hostNetwork)
-        await this.routes.leadByGateway(agentPod.netns, oldAddresses(ofPod.values()));
+        await this.deps.routes.leadByGateway(agentPod.netns, oldAddresses(ofPod.values()));
     });
     return { unknown };
   }
@@ -57,7 +60,7 @@ export class PeerWorks {
     const pods = await this.rulesOf(migration);
     this.held.delete(migration);
     if (this.flipped.has(migration)) return {};
-    await eachPod(pods, async (pod, rules) => {
+    await this.eachPod(pods, async (pod, rules) => {
       await this.setHeld(pod, [...rules.values()], false);
       await this.deps.kept.replay(pod, flowIds(rules.values()));
     });
@@ -75,7 +78,7 @@ export class PeerWorks {
     );
     let replayed = 0;
     this.flipped.add(migration);
-    await eachPod(pods, async (pod, rules) => {
+    await this.eachPod(pods, async (pod, rules) => {
       const all = [...rules.values()];
       const moved = all.filter(({ previous }) => previous !== undefined);
       const first = all.filter(({ previous }) => previous === undefined).map(({ rule }) => rule);
@@ -90,7 +93,7 @@ export class PeerWorks {
   }
 
   async drop(migration: string): Result<'drop'> {
-    await eachPod(await this.rulesOf(migration), async (pod, rules) => {
+    await this.eachPod(await this.rulesOf(migration), async (pod, rules) => {
       const moved = [...rules.values()].flatMap(({ previous }) => previous ?? []);
       await this.deps.datapath.setState(pod, moved, 'active');
       await this.deps.datapath.remove(pod, { migration: BigInt(`0x${migration}`) });
@@ -106,7 +109,7 @@ export class PeerWorks {
    */
   async dropEarlier(migration: string): Result<'dropEarlier'> {
     const own = BigInt(`0x${migration}`);
-    await eachPod(await this.rulesOf(migration), async (pod, rules) => {
+    await this.eachPod(await this.rulesOf(migration), async (pod, rules) => {
       const mine = flowIds(rules.values());
       const earlier = new Map<bigint, bigint[]>();
       for (const { flowId, migration: owner, state } of await this.deps.datapath.flows(pod)) {
@@ -127,9 +130,25 @@ export class PeerWorks {
       const ids = (await this.deps.datapath.flows(pod.name))
         .filter((rule) => rule.migration === own && ended.has(flowKey(seenByWorkload(rule))))
         .map(({ flowId }) => flowId);
-      if (ids.length > 0) await this.deps.datapath.remove(pod.name, { flowIds: ids });
+      // Only what this migration owns: a later one tells of its own hops itself.
+      if (ids.length > 0) await this.deps.datapath.remove(pod.name, { migration: own, flowIds: ids });
     }
     return {};
+  }
+
+  /** A pod may go at any moment, also in the middle of this: then there is nothing left to do for it. */
+  private async eachPod(
+    pods: MigrationRules,
+    work: (pod: string, rules: Map<string, PeerRule>) => Promise<void>,
+  ): Promise<void> {
+    const one = async ([pod, rules]: [string, Map<string, PeerRule>]): Promise<void> => {
+      try {
+        await work(pod, rules);
+      } catch (error) {
+        if (pods.has(pod) && this.deps.pods.get(pod) !== undefined) throw error;
+      }
+    };
+    await Promise.all([...pods].map(one));
   }
 
   private end(migration: string): void {
@@ -154,19 +173,20 @@ export class PeerWorks {
       calledBy,
       nextFlowId: this.deps.nextFlowId,
     });
-    for (const [pod, rules] of plan.rules) {
+    for (const [pod, planned] of plan.rules)
+      added.set(pod, new Map(planned.map((rule) => [ruleKey(rule.rule), rule])));
+    await this.eachPod(added, async (pod, rules) => {
+      const agentPod = this.deps.pods.get(pod);
       await this.deps.datapath.apply(
         pod,
-        rules.map(({ rule }) => rule),
+        [...rules.values()].map(({ rule }) => rule),
       );
-      const ofPod = new Map(rules.map((rule) => [ruleKey(rule.rule), rule]));
-      added.set(pod, ofPod);
-      pods.set(pod, new Map([...(pods.get(pod) ?? []), ...ofPod]));
-      const agentPod = this.deps.pods.get(pod);
+      pods.set(pod, new Map([...(pods.get(pod) ?? []), ...rules]));
       if (agentPod !== undefined && !agentPod.hostNetwork)
-        await this.routes.learn(agentPod.netns, oldAddresses(rules));
-    }
-    return { unknown: plan.unknown, added };
+        await this.deps.routes.learn(agentPod.netns, oldAddresses(rules.values()));
+    });
+    const gone = [...plan.rules.keys()].filter((pod) => !pods.has(pod));
+    return { unknown: [...plan.unknown, ...gone.flatMap((pod) => plan.indices.get(pod) ?? [])], added };
   }
 
   private async peerPods(flows: readonly PeerFlow[]): Promise<Map<string, PeerPod>> {
@@ -189,7 +209,7 @@ export class PeerWorks {
   private async remove(pods: MigrationRules, migration: string, flows: readonly PeerFlow[]): Promise<void> {
     if (flows.length === 0) return;
     const gone = new Set(flows.map(keyAt));
-    await eachPod(pods, async (pod, rules) => {
+    await this.eachPod(pods, async (pod, rules) => {
       const mine = [...rules].filter(([key]) => gone.has(key));
       if (mine.length === 0) return;
       if (this.held.has(migration))
@@ -254,13 +274,6 @@ export class PeerWorks {
     }
     return pods;
   }
-}
-
-async function eachPod(
-  pods: MigrationRules,
-  work: (pod: string, rules: Map<string, PeerRule>) => Promise<void>,
-): Promise<void> {
-  await Promise.all([...pods].map(([pod, rules]) => work(pod, rules)));
 }
 
 /** By the wire to come, as the pod sees it: the same for a rule and for the flow that it was made for. */

@@ -98,12 +98,14 @@ export interface PeerInput {
 export interface PeerPlan {
   /** by pod */
   rules: Map<string, PeerRule[]>;
+  /** by pod, which of the flows its rules are for */
+  indices: Map<string, number[]>;
   /** indices of flows whose peer address nobody has here */
   unknown: number[];
 }
 
 export function planPeer({ migration, flows, podAt, calledBy, nextFlowId }: PeerInput): PeerPlan {
-  const plan: PeerPlan = { rules: new Map(), unknown: [] };
+  const plan: PeerPlan = { rules: new Map(), indices: new Map(), unknown: [] };
   const known = new Map<PeerPod, Map<string, FlowStatus>>();
   flows.forEach((flow, index) => {
     const pod = podAt(flow.peer.address);
@@ -126,11 +128,17 @@ export function planPeer({ migration, flows, podAt, calledBy, nextFlowId }: Peer
       state: 'pending',
       ...(pod.hostNetwork ? { reroute: true } : {}),
     };
-    const rules = plan.rules.get(pod.name) ?? [];
-    plan.rules.set(pod.name, rules);
+    const rules = listAt(plan.rules, pod.name);
+    listAt(plan.indices, pod.name).push(index);
     rules.push(there === undefined ? { rule } : { rule, previous: ruleOf(there) });
   });
   return plan;
+}
+
+function listAt<Item>(lists: Map<string, Item[]>, name: string): Item[] {
+  const list = lists.get(name) ?? [];
+  lists.set(name, list);
+  return list;
 }
 
 /** What the peers' rules of a migration are, read back from the data plane after a restart. */

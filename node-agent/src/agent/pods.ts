@@ -30,6 +30,7 @@ export interface AgentPod {
 export class PodRegistry {
   private readonly byName = new Map<string, AgentPod>();
   private readonly byAddress = new Map<string, AgentPod>();
+  private readonly goneListeners: Array<(pod: AgentPod) => void> = [];
 
   constructor(private readonly datapath: Datapath) {}
 
@@ -43,9 +44,16 @@ export class PodRegistry {
     for (const address of pod.addresses) this.byAddress.set(canonicalAddress(address), pod);
   }
 
+  /** Called when a pod goes: a later one of its name is another pod. */
+  onGone(listener: (pod: AgentPod) => void): void {
+    this.goneListeners.push(listener);
+  }
+
   /** Its rules go too. Unknown names are fine. */
   async remove(name: string): Promise<void> {
+    const pod = this.byName.get(name);
     this.forget(name);
+    if (pod !== undefined) for (const listener of this.goneListeners) listener(pod);
     await this.datapath.removePod(name);
   }
 

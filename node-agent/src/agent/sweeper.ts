@@ -51,7 +51,15 @@ export class Sweeper {
   private async sweep(): Promise<void> {
     const { datapath, core, dispatch } = this.deps;
     const views = core.views();
-    const arrivals = views.filter(({ role, phase }) => role === 'target' && phase === 'done');
+    // The sockets of a workload that leaves end here, and live on elsewhere.
+    const leaving = new Set(
+      views
+        .filter(({ role, phase }) => role === 'source' && phase !== 'retired' && phase !== 'aborted')
+        .map(({ workload }) => workload),
+    );
+    const arrivals = views.filter(
+      ({ role, phase, workload }) => role === 'target' && phase === 'done' && !leaving.has(workload),
+    );
     const peerings = views.filter(({ role, phase }) => role === 'peer' && phase === 'switched');
     if (arrivals.length + peerings.length === 0) return;
     const busy = (await datapath.pods()).filter(({ flows }) => flows > 0).map(({ name }) => name);

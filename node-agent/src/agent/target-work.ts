@@ -3,10 +3,16 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import type { Datapath, FlowRule } from '../datapath/types.js';
+import type { GatewayRoutes } from '../host/gateway-routes.js';
 import { prepareStack } from '../host/moved-stack.js';
 import type { Mover, MoverPlace } from '../movers/mover.js';
 import type { TargetWork } from '../protocol/effects.js';
-import { targetFlowKey, type TargetAddresses, type WorkloadName } from '../protocol/messages.js';
+import {
+  targetFlowKey,
+  type TargetAddresses,
+  type TargetFlow,
+  type WorkloadName,
+} from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
 import { OneAtATime } from './one-at-a-time.js';
 import { targetRule } from './plan.js';
@@ -27,6 +33,7 @@ export interface TargetDeps {
   datapath: Datapath;
   pods: PodRegistry;
   kept: KeptShelf;
+  routes: GatewayRoutes;
   sandboxes: SandboxMaker | undefined;
   imagesDir: string;
   nextFlowId: () => bigint;
@@ -96,6 +103,8 @@ export class TargetWorks {
       return targetRule(flow, BigInt(`0x${migration}`), flowId, this.running.has(migration));
     });
     await this.deps.datapath.apply(workload, rules);
+    const netns = this.deps.pods.get(workload)?.netns;
+    if (netns !== undefined) await this.deps.routes.leadByGateway(netns, leftAddresses(flows.add));
     flows.add.forEach((flow, index) => known.set(targetFlowKey(flow), rules[index] as FlowRule));
     return {};
   }
@@ -258,4 +267,10 @@ function declaredSandbox({ netns, interfaces, addresses }: AgentPod): Sandbox {
     interfaces,
     addresses: { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) },
   };
+}
+
+/** What the workload believes to be its peers' addresses, where they are elsewhere by now. */
+function leftAddresses(flows: readonly TargetFlow[]): string[] {
+  const left = flows.filter(({ identity, wire }) => identity.remote.address !== wire.remote.address);
+  return [...new Set(left.map(({ identity }) => identity.remote.address))];
 }

@@ -1,7 +1,8 @@
 /**
- * A peer on OLD's own segment asks for OLD's hardware address before its packets reach the SAL, and nobody answers when
- * the workload has left. So its pod gets a route for OLD by its gateway: whoever has OLD later is reached that way too.
- * Redirects are no longer believed there, since the gateway sees a shorter way and says so.
+ * A pod on the segment of an address that its flow's far end has left asks for that address's hardware address before its
+ * packets reach the SAL, and nobody answers. It may be a peer of OLD's, or a workload that has come to where its peer once
+ * was. So the pod gets a route for that address by its gateway: whoever has it later is reached that way too. Redirects
+ * are no longer believed there, since the gateway sees a shorter way and says so.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -14,7 +15,7 @@ interface Route {
   dev?: string;
 }
 
-export class PeerRoutes {
+export class GatewayRoutes {
   /** by namespace and address: the gateway that has to be set, or undefined where nothing has to be done */
   private readonly known = new Map<string, { gateway: string; dev: string } | undefined>();
 
@@ -24,6 +25,11 @@ export class PeerRoutes {
       const key = `${netns} ${address}`;
       if (!this.known.has(key)) this.known.set(key, await onSegment(netns, address));
     }
+  }
+
+  /** The pod is gone; its namespace's path may be another one's later. */
+  forget(netns: string): void {
+    for (const key of this.known.keys()) if (key.startsWith(`${netns} `)) this.known.delete(key);
   }
 
   async leadByGateway(netns: string, addresses: readonly string[]): Promise<void> {
