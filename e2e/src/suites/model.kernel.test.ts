@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it, jest } from '@jest/globals';
 
 const folder = fileURLToPath(new URL('../../../docs/model', import.meta.url));
+const protocol = join(folder, '../../node-agent/src/protocol');
 const execute = promisify(execFile);
 jest.setTimeout(300_000);
 
@@ -136,5 +137,17 @@ describe('the model of the migration protocol', () => {
     expect([...switches].sort()).toEqual(broken.map(({ what }) => `BREAK_${what}`).sort());
     const rows = documented();
     for (const { what } of broken) expect([what, rows.has(`\`${what}\``)]).toEqual([what, true]);
+  });
+
+  it('every function that README.md names is in the file that it names', () => {
+    const named = [...documented().values()].flatMap(([cell = '']) =>
+      [...cell.matchAll(/([\w-]+\.ts) ((?:`\w+`(?:, )?)+)/g)].flatMap(([, file = '', functions = '']) =>
+        [...functions.matchAll(/`(\w+)`/g)].map(([, name = '']) => ({ file, name })),
+      ),
+    );
+    expect(named.length).toBeGreaterThan(60);
+    const isMissing = ({ file, name }: { file: string; name: string }): boolean =>
+      !new RegExp(`function ${name}\\b`).test(readFileSync(join(protocol, file), 'utf8'));
+    expect(named.filter(isMissing)).toEqual([]);
   });
 });
