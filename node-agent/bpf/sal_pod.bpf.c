@@ -15,6 +15,7 @@
 #include "lib/fragment.h"
 #include "lib/hold.h"
 #include "lib/icmp.h"
+#include "lib/reroute.h"
 #include "lib/session.h"
 
 SAL_NOINLINE int sal_drop(struct __sk_buff *skb, __u32 reason)
@@ -145,6 +146,8 @@ SAL_INLINE int sal_handle(struct __sk_buff *skb, int direction)
 	}
 	if (!reason)
 		return SAL_PASS;
+	if (reason == SAL_REROUTE)
+		return sal_reroute(skb, &pkt, direction);
 	return direction == SAL_EGRESS && sal_is_hold(reason) ? sal_lose(skb, reason) : sal_drop(skb, reason);
 }
 
@@ -165,6 +168,7 @@ const enum sal_limit sal_type_limit __attribute__((used)) = SAL_ABI_VERSION;
 const enum sal_direction sal_type_direction __attribute__((used)) = SAL_EGRESS;
 const enum sal_state sal_type_state __attribute__((used)) = SAL_STATE_NONE;
 const enum sal_pod_flag sal_type_pod_flag __attribute__((used)) = SAL_POD_USED;
+const enum sal_slot_flag sal_type_slot_flag __attribute__((used)) = SAL_SLOT_REROUTE;
 const enum sal_kept sal_type_kept __attribute__((used)) = SAL_KEPT_ACK;
 const struct sal_kept_packet *const sal_type_kept_packet __attribute__((used)) = 0;
 

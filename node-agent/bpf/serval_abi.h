@@ -63,6 +63,11 @@ enum sal_pod_flag {
 	SAL_POD_TRACKED = 16, /* its UDP sessions are noted */
 };
 
+/* Bits of sal_slot.flags. */
+enum sal_slot_flag {
+	SAL_SLOT_REROUTE = 1, /* look the route up again after the translation */
+};
+
 /* Bits of sal_slot.kept: what the ring buffer has already been given for this hold. */
 enum sal_kept {
 	SAL_KEPT_ACK = 1,
@@ -96,7 +101,8 @@ struct sal_slot {
 	struct sal_key match;
 	__u8 state; /* enum sal_state */
 	__u8 kept; /* bits of enum sal_kept */
-	__u16 reserved;
+	__u8 flags; /* bits of enum sal_slot_flag */
+	__u8 reserved;
 	__u32 address_diff; /* ones' complement sum of (new - old) over both addresses */
 	__u32 port_diff; /* the same over both ports */
 	struct sal_tuple to;

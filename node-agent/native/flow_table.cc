@@ -258,7 +258,6 @@ void FlowTable::plan_one(uint32_t index, const uint8_t* body) {
   sal_slot& written = slots()[slot];
   memcpy(&written, body, sizeof(written));
   written.kept = 0;
-  written.reserved = 0;
   written.packets = 0;
   written.bytes = 0;
   written.kept_seq = 0;

@@ -90,6 +90,7 @@ function bodies(ports: number[], change: Partial<SalSlot> = {}): Buffer {
     };
     const counters = {
       kept: 0,
+      flags: 0,
       addressDiff: 0,
       portDiff: 0,
       packets: 0n,
@@ -167,6 +168,7 @@ describe('the flow table', () => {
     table.setState(slots, salState.HELD);
     expect(salSlot.read(table.read(slots))).toMatchObject({
       kept: 0,
+      flags: 0,
       keptSeq: 0,
       keptAck: 0,
       state: salState.HELD,

@@ -192,7 +192,9 @@ SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_pack
 		return pkt->obstacle ? pkt->obstacle : quoted.obstacle;
 	sal_count(slot, skb);
 	reason = sal_rewrite_quote(skb, &quoted, slot, end, direction, &diff);
-	return reason ? reason : sal_rewrite_error_header(skb, pkt, slot, direction, diff);
+	if (!reason)
+		reason = sal_rewrite_error_header(skb, pkt, slot, direction, diff);
+	return reason ? reason : sal_translated(slot);
 }
 
 #endif

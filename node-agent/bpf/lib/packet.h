@@ -29,6 +29,9 @@
 #define IP_FRAGMENT_MORE bpf_htons(0x2000)
 #define IP_FRAGMENT_OFFSET bpf_htons(0x1fff)
 
+/* Instead of a reason: translated, and to be routed anew. */
+#define SAL_REROUTE 0x100
+
 /* Ethernet with up to two tags: the verifier wants to see how far a header can lie. */
 #define SAL_L3_MAX (ETH_HLEN + 2 * 4)
 #define SAL_L4_DIRECT_MAX 128

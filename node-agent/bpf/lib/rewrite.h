@@ -139,13 +139,21 @@ SAL_INLINE enum sal_reason sal_write_transport(struct __sk_buff *skb, const stru
 	return SAL_REASON_NONE;
 }
 
+/* What a translation that came out whole returns. */
+SAL_INLINE enum sal_reason sal_translated(const struct sal_slot *slot)
+{
+	return slot->flags & SAL_SLOT_REROUTE ? SAL_REROUTE : SAL_REASON_NONE;
+}
+
 /* A whole packet or a first fragment. */
 SAL_INLINE enum sal_reason sal_translate(struct __sk_buff *skb, const struct sal_packet *pkt,
 					 const struct sal_slot *slot, int direction)
 {
 	enum sal_reason reason = sal_write_addresses(skb, pkt, slot, direction);
 
-	return reason ? reason : sal_write_transport(skb, pkt, slot, direction);
+	if (!reason)
+		reason = sal_write_transport(skb, pkt, slot, direction);
+	return reason ? reason : sal_translated(slot);
 }
 
 /* A later fragment: addresses alone. Its payload has no checksum of its own to even out a change of IPv6 addresses. */
@@ -156,7 +164,7 @@ SAL_INLINE enum sal_reason sal_translate_later_fragment(struct __sk_buff *skb, c
 
 	if (!reason && pkt->version == 6)
 		bpf_csum_update(skb, slot->address_diff);
-	return reason;
+	return reason ? reason : sal_translated(slot);
 }
 
 #endif

@@ -68,6 +68,10 @@ export const salPodFlag = {
   TRACKED: 16,
 } as const;
 
+export const salSlotFlag = {
+  REROUTE: 1,
+} as const;
+
 export const salKept = {
   ACK: 1,
   SEGMENT: 2,
@@ -253,6 +257,7 @@ export interface SalSlot {
   match: SalKey;
   state: number;
   kept: number;
+  flags: number;
   addressDiff: number;
   portDiff: number;
   to: SalTuple;
@@ -266,12 +271,13 @@ export interface SalSlot {
 
 export const salSlot = {
   size: 128,
-  offset: { match: 0, state: 40, kept: 41, addressDiff: 44, portDiff: 48, to: 52, flowId: 88, migration: 96, packets: 104, bytes: 112, keptSeq: 120, keptAck: 124 },
+  offset: { match: 0, state: 40, kept: 41, flags: 42, addressDiff: 44, portDiff: 48, to: 52, flowId: 88, migration: 96, packets: 104, bytes: 112, keptSeq: 120, keptAck: 124 },
   read(buffer: Buffer, at = 0): SalSlot {
     return {
       match: salKey.read(buffer, at),
       state: buffer.readUInt8(at + 40),
       kept: buffer.readUInt8(at + 41),
+      flags: buffer.readUInt8(at + 42),
       addressDiff: buffer.readUInt32LE(at + 44),
       portDiff: buffer.readUInt32LE(at + 48),
       to: salTuple.read(buffer, at + 52),
@@ -287,6 +293,7 @@ export const salSlot = {
     salKey.write(buffer, at, value.match);
     buffer.writeUInt8(value.state, at + 40);
     buffer.writeUInt8(value.kept, at + 41);
+    buffer.writeUInt8(value.flags, at + 42);
     buffer.writeUInt32LE(value.addressDiff, at + 44);
     buffer.writeUInt32LE(value.portDiff, at + 48);
     salTuple.write(buffer, at + 52, value.to);

@@ -123,6 +123,17 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       expect(await egress(old)).toEqual(passed(tuple(moved)));
     });
 
+    it('translates and shows rules that look the route up again', async () => {
+      await datapath.apply(pod, [peerRule({ reroute: true }), peerRule({ flowId: 2n, protocol: 'udp' })]);
+      expect(await egress(old)).toEqual(passed(tuple(moved)));
+      expect(await ingress(moved)).toEqual(passed(tuple(old)));
+      const shown = (await datapath.flows(pod)).map(({ flowId, reroute }) => [flowId, reroute]);
+      expect(shown.sort()).toEqual([
+        [1n, true],
+        [2n, undefined],
+      ]);
+    });
+
     podsContract(() => harness);
 
     it('follows a chain: a pending hop leaves the way out alone, the release of the earlier hop the later one', async () => {

@@ -60,7 +60,8 @@ function explain(error: NativeError): Explanation {
   if (load && !['EPERM', 'ENOMEM'].includes(error.code)) return badObject;
   const known = explanations[error.code];
   if (known !== undefined) return known;
-  if (['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EINVAL', 'EPROTONOSUPPORT'].includes(error.code)) return unsupported;
+  if (['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EINVAL', 'EPROTONOSUPPORT'].includes(error.code))
+    return unsupported;
   return ['ERR_KERNEL', `the kernel refused it (${error.code})`, 'See details for the operation'];
 }
 

@@ -320,6 +320,7 @@ function statuses(pod: FakePod): FlowStatus[] {
       protocol: rule.protocol,
       identity: rule.identity,
       wire: rule.wire,
+      ...(rule.reroute ? { reroute: true } : {}),
       state: out?.state ?? 'inbound',
       packetsOut: out?.packets ?? 0n,
       bytesOut: out?.bytes ?? 0n,

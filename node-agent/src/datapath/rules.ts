@@ -3,7 +3,7 @@
  * wire; ingress, wire to identity.
  */
 import { ServalError } from '@serval/api';
-import { salDirection, salKey, salSlot, salState } from './abi.generated.js';
+import { salDirection, salKey, salSlot, salSlotFlag, salState } from './abi.generated.js';
 import { addressBytes, addressText, addressWords, isMappedWords, type AddressWords } from './address.js';
 import { wordsDiff } from './checksum.js';
 import type { FlowRule, FlowState, FlowTuple, Protocol } from './types.js';
@@ -132,6 +132,9 @@ export const slotWord = {
   migration: salSlot.offset.migration / 4,
 };
 
+/** In the word of the state. */
+const rerouteBit = salSlotFlag.REROUTE << (8 * (salSlot.offset.flags - salSlot.offset.state));
+
 function scopeWord(podId: number, direction: Direction, protocol: Protocol): number {
   const way = direction === 'egress' ? salDirection.EGRESS : salDirection.INGRESS;
   return (podId | (way << 16) | (protocolNumber[protocol] << 24)) >>> 0;
@@ -187,7 +190,7 @@ export class SlotWriter {
     const words = this.words;
     const at = this.count++ * wordsPerSlot;
     words[at + slotWord.scope] = scopeWord(this.podId, direction, rule.protocol);
-    words[at + slotWord.state] = state;
+    words[at + slotWord.state] = state | (rule.reroute ? rerouteBit : 0);
     if (direction === 'egress') {
       putIdentity(words, at + slotWord.match, ready);
       putWire(words, at + slotWord.to, ready);

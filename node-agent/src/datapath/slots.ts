@@ -1,6 +1,6 @@
 /** Reading published slots: which belong to a pod or a migration, and what they mean as flows. */
 import type { FlowTable } from '../native.js';
-import { salDirection, salSlot, type SalSlot } from './abi.generated.js';
+import { salDirection, salSlot, salSlotFlag, type SalSlot } from './abi.generated.js';
 import { decodeProtocol, decodeState, decodeTuple, slotWord, wordsPerSlot } from './rules.js';
 import type { FlowStatus, RuleSelector } from './types.js';
 
@@ -160,6 +160,7 @@ function hop(pod: string, slot: SalSlot, outbound: Map<string, SalSlot>): FlowSt
     protocol: decodeProtocol(slot.match.scope.protocol),
     identity: decodeTuple(isInbound ? slot.to : slot.match.tuple),
     wire: decodeTuple(isInbound ? slot.match.tuple : slot.to),
+    ...(slot.flags & salSlotFlag.REROUTE ? { reroute: true } : {}),
     state: out === undefined ? 'inbound' : decodeState(out.state),
     packetsOut: out?.packets ?? 0n,
     bytesOut: out?.bytes ?? 0n,

@@ -36,6 +36,11 @@ export interface FlowRule {
   /** what the network sees */
   wire: FlowTuple;
   state: FlowState;
+  /**
+   * Look the route up again after the translation: for flows of a host's own processes, and of pods whose segment the
+   * flow may come to or leave. Both ways: what comes in is taken in where packets from its identity come in.
+   */
+  reroute?: boolean;
 }
 
 export interface FlowStatus extends Omit<FlowRule, 'state'> {

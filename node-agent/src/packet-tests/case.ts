@@ -12,6 +12,8 @@ export interface Step {
   /** an Ethernet frame */
   packet: Buffer;
   expect: Expected;
+  /** it passes, or is redirected: which of the two depends on the machine's routes */
+  rerouted?: boolean;
   gso?: { size: number; segments: number };
   /** run it so often, and don't look at what becomes of it: to fill something up */
   repeat?: number;

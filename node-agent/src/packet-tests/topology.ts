@@ -48,6 +48,7 @@ export interface FlowChoice {
   portsChanged?: boolean;
   state?: FlowState;
   inbound?: FlowState;
+  reroute?: boolean;
   flowId?: bigint;
   /** a second flow beside the first: this much is added to the peer's ports */
   shift?: number;
@@ -74,6 +75,7 @@ export function flow(choice: FlowChoice = {}): TestRule {
     identity: ends(old, ports.peer, ports.server),
     wire: ends(moved, wirePeer, wireServer),
     state: choice.state ?? 'active',
+    ...(choice.reroute ? { reroute: true } : {}),
     ...(choice.inbound === undefined ? {} : { inbound: choice.inbound }),
   };
 }

@@ -8,6 +8,7 @@ import { holds } from './holds.js';
 import { heldPods } from './held-pods.js';
 import { quietPods } from './quiet-pods.js';
 import { quotes } from './quotes.js';
+import { reroutes } from './reroutes.js';
 import { trackedPods } from './tracked-pods.js';
 import { translation } from './translation.js';
 
@@ -22,4 +23,5 @@ export const allCases: readonly PacketCase[] = [
   ...heldPods,
   ...quietPods,
   ...trackedPods,
+  ...reroutes,
 ];
