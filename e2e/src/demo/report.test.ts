@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { formatMs, renderTable, toJson, verdict, type DemoResults, type MigrationResult } from './report.js';
+import { renderTable, toJson, verdict, type DemoResults, type MigrationResult } from './report.js';
 
 const migration: MigrationResult = {
   from: 'site1',
@@ -78,17 +78,5 @@ describe('verdict', () => {
     ],
   ])('names %s', (_, given, words) => {
     expect(verdict(given)).toEqual([expect.stringMatching(words)]);
-  });
-});
-
-describe('formatMs', () => {
-  it.each([
-    [0.26, '0.3 ms'],
-    [9.96, '10 ms'],
-    [712.4, '712 ms'],
-    [12_345, '12.3 s'],
-    [Number.NaN, '?'],
-  ])('%p is %p', (ms, text) => {
-    expect(formatMs(ms)).toBe(text);
   });
 });

@@ -1,4 +1,5 @@
 /** Pure: what the demo found, as a table, as JSON, and as a verdict. */
+import { formatMs } from '@serval/cli';
 
 /** The run without Serval. */
 export interface BaselineResult {
@@ -61,13 +62,6 @@ const heads = [
 ];
 /** the columns up to this one are words, the others numbers */
 const wordColumns = 2;
-
-/** A duration for people: one digit below 10 ms, none above, seconds from 10 s on. */
-export function formatMs(ms: number): string {
-  if (!Number.isFinite(ms)) return '?';
-  if (ms < 9.95) return `${ms.toFixed(1)} ms`;
-  return ms < 9999.5 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}
 
 /** The closing table, one line per element. */
 export function renderTable(results: DemoResults): string[] {

@@ -1,12 +1,12 @@
 /** The demo's story: the same migration without Serval, then with it, there and back. */
 import type { ServalMigration } from '@serval/api';
+import { formatMs, renderTimeline } from '@serval/cli';
 import { auditRecording, packetsTo, packetLine, type Recorder, type Recording } from '../lab/index.js';
 import type { LoadProcess } from './load/process.js';
 import type { CheckResult, WindowStats } from './load/protocol.js';
 import { readMove, type Move } from './move.js';
 import type { Progress } from './progress.js';
-import { formatMs, type BaselineResult, type DemoResults, type MigrationResult } from './report.js';
-import { renderTimeline } from './timeline.js';
+import type { BaselineResult, DemoResults, MigrationResult } from './report.js';
 import type { World } from './world.js';
 
 export interface ScenarioOptions {

@@ -1,0 +1,14 @@
+import { describe, expect, it } from '@jest/globals';
+import { formatMs } from './text.js';
+
+describe('a duration for people', () => {
+  it.each([
+    [0.26, '0.3 ms'],
+    [9.96, '10 ms'],
+    [712.4, '712 ms'],
+    [12_345, '12.3 s'],
+    [Number.NaN, '?'],
+  ])('%p is %p', (ms, text) => {
+    expect(formatMs(ms)).toBe(text);
+  });
+});
