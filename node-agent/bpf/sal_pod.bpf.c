@@ -41,9 +41,16 @@ SAL_INLINE int sal_lose(struct __sk_buff *skb, __u32 reason)
 	return bpf_redirect(0, 0);
 }
 
-SAL_INLINE bool sal_is_hold(enum sal_reason reason)
+/*
+ * Of a held flow nothing is told to its sender, since a replay sends it again. Of a held pod it is: its workload stands
+ * still, and what its kernel could not send is to stay unsent. A restored socket has no round-trip time; what it took for
+ * sent it would send again after a whole second (seen: streams with more than one segment on their way stood still for that
+ * long), while what is unsent goes out with the first packet that a peer replays.
+ */
+SAL_INLINE bool sal_is_silent(enum sal_reason reason)
 {
-	return (reason >= SAL_REASON_HELD && reason <= SAL_REASON_HELD_FRAGMENT) || reason == SAL_REASON_HELD_NEW;
+	return reason == SAL_REASON_HELD || reason == SAL_REASON_HELD_NEW ||
+	       (reason >= SAL_REASON_HELD_RING_FULL && reason <= SAL_REASON_HELD_FRAGMENT);
 }
 
 SAL_INLINE __u32 sal_pod_flags(const struct __sk_buff *skb)
@@ -81,9 +88,10 @@ SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_pack
 
 	if (pkt->fragment == SAL_FRAGMENT_FIRST)
 		sal_remember_fragment(pkt, slot, index);
-	if (state == SAL_STATE_HELD)
-		return sal_hold(skb, pkt, slot);
 	flags = sal_pod_flags(skb);
+	/* Where the pod is held too, TCP has to know that nothing was sent: see sal_is_silent. */
+	if (state == SAL_STATE_HELD && !(flags & SAL_POD_HELD && pkt->protocol == IPPROTO_TCP))
+		return sal_hold(skb, pkt, slot);
 	if (flags & (SAL_POD_HELD | SAL_POD_QUIET | SAL_POD_TRACKED)) {
 		enum sal_reason reason = sal_marked(skb, pkt, slot, flags);
 
@@ -148,7 +156,7 @@ SAL_INLINE int sal_handle(struct __sk_buff *skb, int direction)
 		return SAL_PASS;
 	if (reason == SAL_REROUTE)
 		return sal_reroute(skb, &pkt, direction);
-	return direction == SAL_EGRESS && sal_is_hold(reason) ? sal_lose(skb, reason) : sal_drop(skb, reason);
+	return direction == SAL_EGRESS && sal_is_silent(reason) ? sal_lose(skb, reason) : sal_drop(skb, reason);
 }
 
 SEC("tc")

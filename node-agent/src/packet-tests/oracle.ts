@@ -121,7 +121,8 @@ export class Oracle {
   private flow(pair: string, frame: Buffer, headers: Headers, held: boolean): Expectation {
     const found = this.find(pair, frame, headers);
     if (headers.fragment === 'first') this.remember(pair, headers, found);
-    if (found?.rule.state === 'held') return holdFlow(found, frame, headers);
+    if (found?.rule.state === 'held' && !(held && headers.protocol === 6))
+      return holdFlow(found, frame, headers);
     if (held) return dropped(salReason.HELD_POD, ...(isSyn(frame, headers) ? [salReason.HELD_TOO_LONG] : []));
     if (found === undefined || found.rule.state === 'pending') return untouched;
     if (headers.obstacles.length > 0) return dropped(...headers.obstacles);

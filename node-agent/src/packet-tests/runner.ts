@@ -147,9 +147,13 @@ function isDrop(expect: Expected): expect is { drop: DropReason } {
   return typeof expect === 'object' && !Buffer.isBuffer(expect);
 }
 
-/** What a hold keeps back on its way out is given up by a redirect to nowhere, so that TCP believes it sent. */
+/**
+ * What the hold of a flow keeps back on its way out is given up by a redirect to nowhere, so that TCP believes it sent; in a
+ * held pod TCP is to know that it was not.
+ */
 export function dropVerdict(way: Direction, reason: DropReason): number {
-  return way === 'egress' && reason.startsWith('HELD') ? verdicts.redirect : verdicts.shot;
+  const silent = way === 'egress' && reason.startsWith('HELD') && reason !== 'HELD_POD';
+  return silent ? verdicts.redirect : verdicts.shot;
 }
 
 function compareNames(

@@ -66,7 +66,9 @@ function ofFamily(family: Family): PacketCase[] {
 function withRules(family: Family): PacketCase[] {
   const on = (name: string): string => `${name}, IPv${family}`;
   const plain = flow({ family });
+  const udp = flow({ family, protocol: 'udp' });
   const outgoing = { packet: frame({}, sent(plain, plain.identity, { payload: payload(5) })) };
+  const datagram = { packet: frame({}, sent(udp, udp.identity, { payload: payload(5) })) };
   return [
     single(
       `held pod: ${on('a segment of an active flow')}`,
@@ -85,11 +87,18 @@ function withRules(family: Family): PacketCase[] {
       dropped,
     ),
     {
-      name: `held pod: ${on('a held flow keeps as ever')}`,
+      name: `held pod: ${on('a held flow keeps no segment, since its sender knows that it was not sent')}`,
       held: true,
       rules: [flow({ family, state: 'held' })],
-      steps: [{ way: 'egress', ...outgoing, expect: { drop: 'HELD' } }],
-      kept: [{ kind: 'segment', packet: sent(plain, plain.identity, { payload: payload(5) }) }],
+      steps: [{ way: 'egress', ...outgoing, expect: dropped }],
+      kept: [],
+    },
+    {
+      name: `held pod: ${on('a held flow keeps datagrams as ever')}`,
+      held: true,
+      rules: [flow({ family, protocol: 'udp', state: 'held' })],
+      steps: [{ way: 'egress', ...datagram, expect: { drop: 'HELD' } }],
+      kept: [{ kind: 'datagram', packet: sent(udp, udp.identity, { payload: payload(5) }) }],
     },
   ];
 }
