@@ -171,7 +171,8 @@ function abortHeard(agent: Agent, event: Incoming<'abort'>, context: Context): E
     ...toTarget(agent, migration, (state) => tellTarget(state, event, context)),
     ...toPeer(agent, migration, (state) => tellPeer(state, event, context)),
   ];
-  if (target === undefined && agent.targets.size < maxBuried)
+  const mayBeTarget = peer === undefined || peer.target === agent.node;
+  if (target === undefined && mayBeTarget && agent.targets.size < maxBuried)
     effects.push(...put(agent.targets, migration, buryTarget(event, context)));
   if (peer === undefined && agent.peers.size < maxBuried)
     effects.push(...put(agent.peers, migration, buryPeer(event, context)));
