@@ -80,8 +80,8 @@ export class Script {
   /** The newest request of this kind to this node is answered. */
   answer(role: Role, kind: MessageKind, to: string, reply: Reply | object = {}): this {
     const request = this.requestOf(kind, to);
-    const full = { ok: true, ...reply } as Reply;
-    return this.event({ type: 'replied', role, migration: this.migration, request, reply: full });
+    const full = { ok: true, ...reply };
+    return this.event({ type: 'replied', role, migration: this.migration, request, reply: full as Reply });
   }
 
   unreached(role: Role, kind: MessageKind, to: string): this {

@@ -1,66 +1,21 @@
 import { describe, expect, it } from '@jest/globals';
 import { defaultDeadlines } from './deadlines.js';
 import type { Event, Plan } from './effects.js';
-import type { Difference, Hold, PeerFlow } from './messages.js';
-import { flow, id, Script, targetFlow, workload } from './script.fixture.js';
-
-const start: Extract<Event, { type: 'start' }> = {
-  type: 'start',
-  migration: id,
-  epoch: 5,
-  workload,
-  target: 't',
-  mover: 'criu',
-  image: {},
-  addresses: ['10.0.1.1'],
-};
-const higher = '00000000000000bb';
-const lower = '0000000000000011';
-
-/** Flows to node p by port, and to node q. */
-function plan(p: number[], q: number[] = []): Plan {
-  const peers: Plan['peers'] = {};
-  if (p.length > 0) peers['p'] = p.map((port) => flow(port));
-  if (q.length > 0) peers['q'] = q.map((port) => flow(port, '10.0.4.1'));
-  const target = [...p.map((port) => targetFlow(port)), ...q.map((port) => targetFlow(port, '10.0.4.1'))];
-  return { target, peers, foreign: [] };
-}
-
-function planning(): Script {
-  return new Script('s')
-    .event(start)
-    .answer('source', 'prepareTarget', 't', { addresses: { ipv4: '10.0.2.1' } });
-}
-
-function quiescing(...flows: Parameters<typeof plan>): Script {
-  const source = planning().done('source', 'plan', plan(...flows));
-  for (const node of Object.keys(plan(...flows).peers))
-    source.answer('source', 'preparePeer', node, { nonce: `nonce-${node}`, unknown: [] });
-  return source.answer('source', 'targetFlows', 't');
-}
-
-function holding(...flows: Parameters<typeof plan>): Script {
-  return quiescing(...flows).done('source', 'quiesce', { left: 0 });
-}
-
-function freezing(...flows: Parameters<typeof plan>): Script {
-  const source = holding(...flows);
-  for (const node of Object.keys(plan(...flows).peers))
-    source.answer('source', 'hold', node, { unknown: [] });
-  return source;
-}
-
-function released(): Script {
-  return freezing([1])
-    .done('source', 'freeze', plan([1]))
-    .done('source', 'move')
-    .done('source', 'takeStrays', { strays: [] })
-    .answer('source', 'restore', 't');
-}
-
-const phase = (source: Script): string | undefined => source.agent.sources.get(id)?.phase;
-const differenceTo = (source: Script, node: string): Difference<PeerFlow> | undefined =>
-  (source.sent(node).find(({ kind }) => kind === 'hold') as Hold | undefined)?.flows;
+import type { Accepted, Hold } from './messages.js';
+import { flow, id, Script, targetFlow } from './script.fixture.js';
+import {
+  differenceTo,
+  freezing,
+  higher,
+  holding,
+  lower,
+  phase,
+  plan,
+  planning,
+  quiescing,
+  released,
+  start,
+} from './source-script.fixture.js';
 
 describe('a source', () => {
   it('leads one move from the pod to the release', () => {
@@ -255,13 +210,8 @@ describe('both ends at once', () => {
     const about = { migration, epoch: 1, workload: { name: 'default/other', uid: 'uid-2' }, target: 't' };
     source.tell('p', { kind: 'preparePeer', ...about, flows: [other] });
     source.event({ type: 'done', role: 'peer', migration, work: 'install', result: { unknown: [] } });
-    return source.tell('p', {
-      kind: 'hold',
-      migration,
-      sequence: 1,
-      nonce: 'nonce-t1',
-      flows: { add: [], remove: [] },
-    });
+    const { nonce } = source.replies[0] as Accepted<'preparePeer'>;
+    return source.tell('p', { kind: 'hold', migration, sequence: 1, nonce, flows: { add: [], remove: [] } });
   };
 
   it('lets the lower id go first while both are holding', () => {
@@ -288,93 +238,6 @@ describe('both ends at once', () => {
     expect(held(higher, source).story).toEqual(['reply t2 busy']);
     expect(phase(source)).toBe('moving');
     expect(held(lower, source).story).toEqual(['reply t4 busy', 'run thaw']);
-  });
-});
-
-describe('a source that gives up', () => {
-  it('thaws at once, then tells everybody, until all have heard', () => {
-    const source = freezing([1]).event({ type: 'cancel', migration: id });
-    expect(source.story).toEqual(['run thaw']);
-    expect(source.done('source', 'thaw').story).toEqual([
-      'run unquiesce',
-      'persist source',
-      'send abort t',
-      'send abort p',
-      'timer settle',
-    ]);
-    // The freeze was still under way: it may have undone the thaw.
-    expect(source.done('source', 'freeze', plan([1])).story).toEqual(['run thaw']);
-    source.done('source', 'thaw').done('source', 'unquiesce');
-    expect(source.done('source', 'unquiesce').story).toEqual(['persist source']);
-    expect(source.unreached('source', 'abort', 't').story).toEqual(['timer retry']);
-    expect(source.timeout('source', 'retry').story).toEqual(['send abort t']);
-  });
-
-  it.each<[string, () => Script]>([
-    ['preparing', () => new Script('s').event(start)],
-    ['holding', () => holding([1])],
-    ['freezing', () => freezing([1])],
-    ['moving', () => freezing([1]).done('source', 'freeze', plan([1]))],
-  ])('does so at the deadline while %s', (name, reach) => {
-    const source = reach();
-    expect(phase(source)).toBe(name);
-    source.timeout('source', 'deadline');
-    expect(['rollingBack', 'aborted']).toContain(phase(source));
-  });
-
-  it('has a deadline of its own once it is frozen', () => {
-    expect(freezing([1]).timers()).toMatchObject({ deadline: defaultDeadlines.frozenMs });
-  });
-
-  it('never does so after the release', () => {
-    const source = released();
-    expect(source.event({ type: 'cancel', migration: id }).story).toEqual([]);
-    expect(source.timeout('source', 'deadline').story).toEqual([]);
-    expect(source.restart().story).toEqual(['send release t', 'timer strays']);
-    expect(source.sent('t')).toMatchObject([{ peers: [{ node: 'p', nonce: 'nonce-p' }] }]);
-    source.answer('source', 'release', 't', { ok: false, refusal: 'conflict', reason: 'odd' });
-    expect(source.story).toEqual(['timer retry']);
-  });
-
-  it('does so when it was restarted, and knows whom to tell', () => {
-    const source = freezing([1]).restart();
-    expect(source.story).toEqual(['run thaw']);
-    expect(source.done('source', 'thaw').story).toContain('send abort p');
-    expect(source.restart().story).toEqual(['run thaw', 'send abort t', 'send abort p', 'timer settle']);
-    source.done('source', 'thaw').done('source', 'unquiesce');
-    expect(source.restart().story).not.toContain('run thaw');
-  });
-
-  it('tries a thaw that failed until it works', () => {
-    const source = freezing([1]).event({ type: 'cancel', migration: id }).failed('source', 'thaw');
-    expect(source.story).toEqual(['timer retry']);
-    expect(source.timeout('source', 'retry').story).toEqual(['run thaw']);
-  });
-});
-
-describe('a source that is asked', () => {
-  const outcome = { kind: 'outcome', migration: id } as const;
-  const word = (source: Script, from: string): unknown => source.tell(from, outcome).replies[0];
-
-  it('gives its word to the target and to prepared peers, and to nobody else', () => {
-    const source = freezing([1]);
-    expect(word(source, 't')).toEqual({ ok: true, word: 'undecided' });
-    expect(word(source, 'p')).toEqual({ ok: true, word: 'undecided' });
-    expect(word(source, 'q')).toEqual({ ok: true, word: 'unknown' });
-    expect(word(source.event({ type: 'cancel', migration: id }), 't')).toEqual({ ok: true, word: 'aborted' });
-    const release = { peers: [{ node: 'p', nonce: 'nonce-p' }], strays: [] };
-    expect(word(released(), 't')).toEqual({ ok: true, word: 'released', release });
-    expect(word(released().restart(), 't')).toEqual({ ok: true, word: 'released', release });
-    expect(word(released(), 'p')).toEqual({ ok: true, word: 'released' });
-    expect(word(released(), 'q')).toEqual({ ok: true, word: 'unknown' });
-    expect(word(new Script('s'), 't')).toEqual({ ok: true, word: 'unknown' });
-  });
-
-  it('believes nobody but the target that it has switched', () => {
-    const report = { resumeMs: 0, switchMs: 0, replayed: 0 };
-    const switched = { kind: 'switched', migration: id, missing: [], report } as const;
-    expect(released().tell('p', switched).story).toEqual(['reply t1 notAuthorised']);
-    expect(freezing([1]).tell('t', switched).story).toEqual(['reply t1 conflict']);
   });
 });
 

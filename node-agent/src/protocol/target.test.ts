@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { PrepareTarget, Release, Restore, TargetFlows } from './messages.js';
+import type { PrepareTarget, Release, Restore, Strays, TargetFlows } from './messages.js';
 import { flow, id, Script, targetFlow, workload } from './script.fixture.js';
 
 const prepare: PrepareTarget = {
@@ -32,6 +32,7 @@ const release: Release = {
   ],
   strays: [],
 };
+const noStrays: Strays = { kind: 'strays', migration: id, strays: [] };
 const outcome = { kind: 'outcome', migration: id } as const;
 const abort = { kind: 'abort', migration: id } as const;
 
@@ -98,12 +99,7 @@ describe('a target', () => {
   it('does nothing that is late, or of somebody else, or about addresses of others', () => {
     const target = prepared().tell('s', rules(2, 1)).done('target', 'applyRules');
     expect(target.tell('s', rules(1, 9)).story).toEqual(['reply t3 conflict']);
-    for (const message of [
-      rules(3, 1),
-      restore(3),
-      release,
-      { kind: 'strays', migration: id, strays: [] } as const,
-    ])
+    for (const message of [rules(3, 1), restore(3), release, noStrays])
       expect(target.tell('p', message).story[0]).toMatch(/notAuthorised$/);
     expect(target.tell('p', prepare).story).toEqual(['reply t8 notAuthorised']);
     const foreign = {
@@ -221,7 +217,7 @@ describe('a target', () => {
       .done('target', 'resume');
     expect(target.sent('p')).toMatchObject([{ kind: 'rsyn', strays: [stray(8)] }]);
     expect(target.sent('q')).toMatchObject([{ kind: 'rsyn', strays: [] }]);
-    const strays = { kind: 'strays', migration: id, strays: [stray(9)] } as const;
+    const strays: Strays = { kind: 'strays', migration: id, strays: [stray(9)] };
     expect(target.tell('s', strays).story).toEqual(['reply t4 ok']);
     expect(target.answer('target', 'rsyn', 'p', { replayed: 0 }).sent('p')).toMatchObject([
       { strays: [stray(9)] },
