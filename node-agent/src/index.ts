@@ -4,7 +4,8 @@ export { EbpfDatapath, defaultObjectPath, type EbpfOptions } from './datapath/eb
 export { FakeDatapath } from './datapath/fake.js';
 export { dropReasons } from './datapath/reasons.js';
 export { canonicalAddress } from './datapath/address.js';
-export { listFlows, tcpState, type SocketFlow } from './host/sockets.js';
+export { closeSockets, listFlows, tcpState, type SocketFlow } from './host/sockets.js';
+export { detour, endDetour } from './host/detour.js';
 export { prepareStack, restoreStack } from './host/moved-stack.js';
 export { CriuMover, type RestoreTarget, type Workload } from './movers/criu.js';
 export { moverReady } from './movers/criu-ready.js';

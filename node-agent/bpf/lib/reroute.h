@@ -54,7 +54,6 @@ SAL_INLINE bool sal_same_hop(const __u16 *a, const __u16 *b)
 SAL_INLINE int sal_reroute_out(struct __sk_buff *skb, const struct sal_packet *pkt)
 {
 	struct bpf_fib_lookup route = {};
-	struct bpf_redir_neigh next = {};
 	__u16 hop[ETH_ALEN / 2] = {};
 	long found = sal_route(skb, pkt, &route, false);
 
@@ -67,9 +66,11 @@ SAL_INLINE int sal_reroute_out(struct __sk_buff *skb, const struct sal_packet *p
 	if (found == BPF_FIB_LKUP_RET_SUCCESS && route.ifindex == skb->ifindex &&
 	    sal_same_hop(hop, (const __u16 *)route.dmac))
 		return SAL_PASS;
-	next.nh_family = route.family;
-	sal_copy_address(next.ipv6_nh, route.ipv6_dst);
-	return bpf_redirect_neigh(route.ifindex, &next, sizeof(next), 0);
+	/*
+	 * The next hop that was found is not named: the packet would keep its old route, and once it had waited for a hardware
+	 * address it would leave with those of the old next hop.
+	 */
+	return bpf_redirect_neigh(route.ifindex, NULL, 0, 0);
 }
 
 /* Let a packet that now bears the address of before come in where packets from there come in. */
