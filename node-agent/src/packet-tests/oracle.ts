@@ -121,14 +121,14 @@ export class Oracle {
   private flow(pair: string, frame: Buffer, headers: Headers, held: boolean): Expectation {
     const found = this.find(pair, frame, headers);
     if (headers.fragment === 'first') this.remember(pair, headers, found);
-    if (found?.rule.state === 'held' && !(held && headers.protocol === 6))
-      return holdFlow(found, frame, headers);
+    // In a held pod TCP is to know that nothing was sent, so that nothing has to be kept.
+    const isTold = held && headers.protocol === 6;
+    if (found?.rule.state === 'held' && !isTold) return holdFlow(found, frame, headers);
     if (held) return dropped(salReason.HELD_POD, ...(isSyn(frame, headers) ? [salReason.HELD_TOO_LONG] : []));
     if (found === undefined || found.rule.state === 'pending') return untouched;
-    if (headers.obstacles.length > 0) return dropped(...headers.obstacles);
-    const checksumAt = headers.l4 + (headers.protocol === 6 ? 16 : 6);
-    if (checksumAt + 2 > frame.length) return dropped(salReason.REWRITE_FAILED);
-    return translated(frame, headers, found, checksumAt);
+    return headers.obstacles.length > 0
+      ? dropped(...headers.obstacles)
+      : translatedOrCutOff(frame, headers, found);
   }
 
   /** Of a pod that is quiesced: what opens a connection that no rule knows is held. */
@@ -302,6 +302,12 @@ function balance(after: Buffer, at: number, wanted: number, sum: (bytes: Buffer)
   after.writeUInt16BE(0, at);
   after.writeUInt16BE((wanted - sum(after) + 0xffff) % 0xffff, at);
   return [at];
+}
+
+function translatedOrCutOff(frame: Buffer, headers: Headers, found: Compiled): Expectation {
+  const checksumAt = headers.l4 + (headers.protocol === 6 ? 16 : 6);
+  if (checksumAt + 2 > frame.length) return dropped(salReason.REWRITE_FAILED);
+  return translated(frame, headers, found, checksumAt);
 }
 
 function translated(frame: Buffer, headers: Headers, found: Compiled, checksumAt: number): Expectation {
