@@ -35,6 +35,8 @@ export interface PeerState extends RoleState<PeerPhase> {
   installed?: number[];
   /** the same for the last `hold` */
   lastHold?: { sequence: number; unknown: number[] };
+  /** it has held, or may have, and the source has not said since that it is put off */
+  locking: boolean;
   /** waited for too long, or was restarted: asks what became of it */
   asking: boolean;
   /** questions in a row that nobody could answer */
@@ -64,6 +66,7 @@ export function newPeer(
     addresses,
     sequence: 0,
     jobs: [],
+    locking: false,
     asking: false,
     unheard: 0,
     over: false,
@@ -105,12 +108,21 @@ export function peerOf(record: PeerRecord, now: number): PeerState {
     ...newPeer(source, nonce, record, addresses, now),
     ...(reason === undefined ? {} : { reason }),
     phase: phase === 'prepared' ? 'held' : phase,
+    locking: phase === 'prepared',
   };
 }
 
-/** Another workload's move may not begin while one of its flows is in this state. */
-export function isLocking({ phase, asking }: PeerState): boolean {
-  return phase === 'held' || (phase === 'prepared' && asking);
+/**
+ * Another workload's move may not begin while one of its flows is in this state: the other end may be frozen, whether it
+ * is still held here or not. One that was only prepared does not count: both ends could wait for each other.
+ */
+export function isLocking({ phase, locking }: PeerState): boolean {
+  return locking && (phase === 'held' || phase === 'prepared');
+}
+
+/** From here on the flows are at their next location: nothing is held any more. */
+export function isFlipping({ phase, jobs }: PeerState): boolean {
+  return phase === 'switched' || jobs.some(({ work }) => work === 'flip');
 }
 
 export function enqueue(turn: PeerTurn, job: Pick<Job, 'work' | 'request'> & Partial<Job>): void {

@@ -179,6 +179,15 @@ describe('a peer', () => {
     expect(new Script('p').tell('s', abort).tell('s', prepare).story).toEqual(['reply t2 givenUp']);
   });
 
+  it('does not hold behind a flip that is still being done', () => {
+    const peer = held().restart().tell('t', rsyn);
+    expect(peer.tell('s', hold(2)).story).toEqual([]);
+    expect(peer.tell('s', hold(2, { add: [flow(9)], remove: [] })).story).toEqual(['reply t5 conflict']);
+    expect(peer.tell('s', unhold(3)).story).toEqual(['reply t6 conflict']);
+    expect(peer.done('peer', 'flip', { replayed: 0 }).story).toContain('persist peer');
+    expect(peer.story).toContain('run forget');
+  });
+
   it('does its work in turn', () => {
     const peer = prepared().tell('s', hold(1)).tell('t', rsyn);
     expect(peer.story).toEqual([]);
@@ -217,6 +226,7 @@ describe('a peer', () => {
     ]);
     peer.done('peer', 'forget').event({ type: 'flowsEnded', migration: id, flows: [], last: true });
     expect(peer.timers()).toEqual({ settle: defaultDeadlines.tombstoneMs });
+    expect(peer.event({ type: 'flowsEnded', migration: id, flows: [], last: true }).effects).toEqual([]);
     expect(peer.timeout('peer', 'settle').story).toEqual(['forgetState peer']);
   });
 });

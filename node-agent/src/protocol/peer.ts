@@ -32,7 +32,7 @@ import {
 } from './machine.js';
 import type { Hold, PeerFlow, Refused, Reply } from './messages.js';
 import { jobEnded } from './peer-jobs.js';
-import { enqueue, join, newPeer, type Job, type PeerState, type PeerTurn } from './peer-state.js';
+import { enqueue, isFlipping, join, newPeer, type Job, type PeerState, type PeerTurn } from './peer-state.js';
 import { askForWord, drop, letGo, stopAsking, wordHeard } from './peer-word.js';
 
 type Of<Type extends Event['type']> = Extract<Event, { type: Type }>;
@@ -164,7 +164,7 @@ export function refusesHold(
     isGivenUp(state) ??
     isTimely(message, sequence) ??
     mayMove(moveAddresses(message.flows.add), source, target, context.directory) ??
-    (state.phase === 'switched' ? onlyEnded(message) : isHere(addresses, message, context))
+    (isFlipping(state) ? onlyEnded(message) : isHere(addresses, message, context))
   );
 }
 
@@ -196,7 +196,7 @@ export function heldAddresses(state: PeerState, { flows }: Hold, context: Contex
 function hold(turn: PeerTurn, { ticket, message }: Incoming<'hold'>): void {
   const { state, context } = turn;
   const { sequence, flows } = message;
-  if (state.phase === 'switched') {
+  if (isFlipping(state)) {
     enqueue(turn, { work: 'forget', request: { flows: flows.remove }, tickets: [ticket] });
     return;
   }
@@ -204,6 +204,7 @@ function hold(turn: PeerTurn, { ticket, message }: Incoming<'hold'>): void {
   state.sequence = sequence;
   state.addresses = heldAddresses(state, message, context);
   stopAsking(turn);
+  state.locking = true;
   if (state.phase !== 'held') enter(turn, 'held');
   setTimer(turn, 'deadline', { ms: context.deadlines.peerHoldMs });
   const { known, ...lists } = sortOut(flows.add, context);
@@ -229,10 +230,11 @@ function unhold(turn: PeerTurn, incoming: Incoming<'unhold'>): void {
     hasNonce(message.nonce, state) ??
     isGivenUp(state) ??
     isTimely(message, state.sequence) ??
-    (state.phase === 'switched' ? refusal('conflict', 'it is switched') : undefined);
+    (isFlipping(state) ? refusal('conflict', 'it is switched') : undefined);
   if (refused !== undefined) return refuse(turn, incoming, refused);
   state.sequence = message.sequence;
   stopAsking(turn);
+  state.locking = false;
   if (state.phase === 'held') enter(turn, 'prepared');
   setTimer(turn, 'deadline', { ms: context.deadlines.peerHoldMs });
   if (!join(turn, 'unhold', ticket)) enqueue(turn, { work: 'unhold', request: {}, tickets: [ticket] });
@@ -289,7 +291,7 @@ function settle(turn: PeerTurn): void {
 }
 
 function flowsEnded(turn: PeerTurn, last: boolean): void {
-  if (!last || turn.state.phase !== 'switched') return;
+  if (!last || turn.state.phase !== 'switched' || turn.state.over) return;
   turn.state.over = true;
   setTimer(turn, 'settle', { ms: turn.context.deadlines.tombstoneMs });
 }
