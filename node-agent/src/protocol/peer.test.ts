@@ -50,6 +50,8 @@ describe('a peer', () => {
     expect(peer.replies).toEqual([{ ok: true, replayed: 7 }]);
     expect(peer.tell('t', rsyn).story).toEqual(['reply t4 ok']);
     expect(peer.timeout('peer', 'settle').story).toEqual(['run dropEarlier']);
+    const state = peer.agent.peers.get(id);
+    expect(JSON.parse(JSON.stringify(state))).toEqual(state);
   });
 
   it('says which flows are not here, by the index of the message', () => {

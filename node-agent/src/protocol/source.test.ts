@@ -71,6 +71,8 @@ describe('a source', () => {
       'reply t1 ok',
     ]);
     expect(source.done('source', 'retire').timers()).toEqual({ settle: defaultDeadlines.tombstoneMs });
+    const state = source.agent.sources.get(id);
+    expect(JSON.parse(JSON.stringify(state))).toEqual(state);
     expect(source.timeout('source', 'settle').story).toEqual(['forgetState source']);
   });
 

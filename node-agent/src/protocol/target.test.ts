@@ -79,6 +79,8 @@ describe('a target', () => {
     ]);
     expect(target.answer('target', 'switched', 's').story).toEqual(['persist target']);
     expect(phase(target)).toBe('done');
+    const state = target.agent.targets.get(id);
+    expect(JSON.parse(JSON.stringify(state))).toEqual(state);
   });
 
   it('answers a request that comes twice once more, without doing it twice', () => {
