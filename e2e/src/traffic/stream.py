@@ -24,7 +24,7 @@ LARGEST = 1 << 16
 DATAGRAM = struct.Struct(">QQ")  # session, number
 INVERT = bytes(range(255, -1, -1))
 FINAL = (1 << 64) - 1
-LOOK = 0.02
+NEWCOMER_PATIENCE = 3
 
 
 def record_bytes(seed, number, largest):
@@ -33,7 +33,7 @@ def record_bytes(seed, number, largest):
 
 
 class Server:
-    """Seeds come with a connection's first record, which is 16 bytes: seed and largest length."""
+    """A connection begins with 16 bytes: its seed, the largest length of a record, and how many ms to wait at its end."""
 
     async def next_header(self, reader):
         """None at the end of the stream."""
@@ -47,7 +47,7 @@ class Server:
     async def connection(self, reader, writer):
         digest, count = hashlib.sha256(), 0
         try:
-            seed, largest = struct.unpack(">QQ", await reader.readexactly(16))
+            seed, largest, linger = struct.unpack(">QII", await reader.readexactly(16))
             while (header := await self.next_header(reader)) is not None:
                 number, length = header
                 data = await reader.readexactly(length)
@@ -58,6 +58,7 @@ class Server:
                 digest.update(data)
                 writer.write(HEADER.pack(number, length) + data.translate(INVERT))
                 await writer.drain()
+            await asyncio.sleep(linger / 1000)
             writer.write(HEADER.pack(FINAL, 40) + struct.pack(">Q", count) + digest.digest())
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -102,6 +103,7 @@ class Client:
         self.records = 0
         self.bytes = 0
         self.worst_gap = 0.0
+        self.half_closed = 0
         self.finished = 0
         self.datagrams_sent = 0
         self.datagrams_received = 0
@@ -116,6 +118,7 @@ class Client:
             "at": time.time() * 1000,
             "connections": self.options.connections,
             "established": self.established,
+            "halfClosed": self.half_closed,
             "finished": self.finished,
             "records": self.records,
             "bytes": self.bytes,
@@ -157,12 +160,13 @@ class Client:
     async def exchange(self, index, seed, reader, writer):
         options = self.options
         digest, number = hashlib.sha256(), 0
-        writer.write(struct.pack(">QQ", seed, options.largest))
-        while not self.stopping():
+        writer.write(struct.pack(">QII", seed, options.largest, options.linger))
+        while not self.stopping() and (options.records == 0 or number < options.records):
             batch = [record_bytes(seed, number + i, options.largest) for i in range(options.pipeline)]
             asked = time.monotonic()
             for i, data in enumerate(batch):
                 writer.write(HEADER.pack(number + i, len(data)) + data)
+            await asyncio.sleep(options.stall)
             for i, data in enumerate(batch):
                 digest.update(data)
                 answered, length = HEADER.unpack(await reader.readexactly(HEADER.size))
@@ -175,6 +179,7 @@ class Client:
             self.worst_gap = max(self.worst_gap, time.monotonic() - asked)
             await asyncio.sleep(options.pause)
         writer.write_eof()
+        self.half_closed += 1
         last, length = HEADER.unpack(await reader.readexactly(HEADER.size))
         told = await reader.readexactly(length) if last == FINAL and length == 40 else b""
         if told != struct.pack(">Q", number) + digest.digest():
@@ -234,17 +239,18 @@ class Client:
             begun = time.monotonic()
             wall = time.time()
             try:
-                reader, writer = await asyncio.open_connection(options.host, options.port)
+                opening = asyncio.open_connection(options.host, options.port)
+                reader, writer = await asyncio.wait_for(opening, NEWCOMER_PATIENCE)
                 established = time.monotonic() - begun
                 seed = options.seed * 7 + number
                 data = record_bytes(seed, 0, 64)
-                writer.write(struct.pack(">QQ", seed, 64) + HEADER.pack(0, len(data)) + data)
+                writer.write(struct.pack(">QII", seed, 64, 0) + HEADER.pack(0, len(data)) + data)
                 await reader.readexactly(HEADER.size + len(data))
                 writer.close()
                 self.reconnects.append([round(wall * 1000, 1), round(established * 1000, 1)])
-                self.reconnects = self.reconnects[-2000:]
-            except OSError as error:
-                self.fail(-1, "newcomer %d: %s" % (number, error))
+            except (OSError, asyncio.TimeoutError):
+                self.reconnects.append([round(wall * 1000, 1), -1])
+            self.reconnects = self.reconnects[-2000:]
             number += 1
             await asyncio.sleep(options.newcomers)
 
@@ -280,6 +286,9 @@ def arguments():
     client.add_argument("--largest", type=int, default=4096, help="bytes of a record at most")
     client.add_argument("--pause", type=float, default=0.005, help="seconds between batches")
     client.add_argument("--seed", type=int, default=1)
+    client.add_argument("--records", type=int, default=0, help="of each connection, which it then half-closes; 0: until stopped")
+    client.add_argument("--linger", type=int, default=0, help="ms that the server waits after that")
+    client.add_argument("--stall", type=float, default=0, help="seconds between a batch and the reading of its answers")
     client.add_argument("--local", help="address to connect from")
     client.add_argument("--udp", action="store_true")
     client.add_argument("--connected", action="store_true", help="connect() the UDP sockets")

@@ -18,6 +18,12 @@ export interface ClientOptions {
   /** between two batches, s */
   pause?: number;
   seed?: number;
+  /** of each connection, which it then half-closes; without it until it is stopped */
+  records?: number;
+  /** how long the server keeps a half-closed connection, ms */
+  linger?: number;
+  /** between a batch and the reading of its answers, s: windows fill */
+  stall?: number;
   /** address to connect from */
   local?: string;
   udp?: boolean;
@@ -34,6 +40,8 @@ export interface ClientResult {
   at: number;
   connections: number;
   established: number;
+  /** connections of which this side has ended */
+  halfClosed: number;
   /** connections that ended as they must: both sides have had the same bytes */
   finished: number;
   records: number;
@@ -42,7 +50,7 @@ export interface ClientResult {
   worstGapMs: number;
   datagramsSent: number;
   datagramsReceived: number;
-  /** of new connections: when it was begun (CLOCK_REALTIME, ms), and how long it took to be established, ms */
+  /** of new connections: when it was begun (CLOCK_REALTIME, ms), and how long it took to be established, ms; -1: never */
   connectMs: Array<[startedAt: number, ms: number]>;
   errors: string[];
   errorCount: number;
@@ -147,9 +155,9 @@ export class StreamClient {
   async connected(): Promise<void> {
     await this.until(
       'to be connected',
-      ({ established, records, datagramsReceived, errorCount }) =>
+      ({ established, datagramsReceived, errorCount }) =>
         errorCount > 0 ||
-        (this.udp ? datagramsReceived >= this.connections : established === this.connections && records > 0),
+        (this.udp ? datagramsReceived >= this.connections : established === this.connections),
     );
   }
 
@@ -159,6 +167,11 @@ export class StreamClient {
     const asked = Date.now();
     const before = count(await this.until('to report', ({ at }) => at > asked));
     await this.until('to go on', (result) => result.errorCount > 0 || count(result) >= before + more);
+  }
+
+  /** Resolves when it has half-closed all of its connections. */
+  async halfClosed(): Promise<void> {
+    await this.until('to half-close', ({ halfClosed }) => halfClosed === this.connections);
   }
 
   /** Lets every connection end as it must, and returns what came of it. */

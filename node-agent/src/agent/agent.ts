@@ -31,6 +31,7 @@ import { ProtocolCore } from './protocol-core.js';
 import { Runner } from './runner.js';
 import { commandSandboxes } from './sandbox.js';
 import { SourceWorks } from './source-work.js';
+import { StaleRoutes } from './stale-routes.js';
 import { StateStore } from './store.js';
 import { Sweeper } from './sweeper.js';
 import { TargetWorks } from './target-work.js';
@@ -198,12 +199,17 @@ function makeWorks(
   const criu = criuMover(new CriuMover({ criuPath: config.criu }));
   const routes = new GatewayRoutes();
   pods.onGone(({ netns }) => routes.forget(netns));
+  const staleRoutes = new StaleRoutes(routes, (error) =>
+    observe.failed('a route for an address that was left', error),
+  );
+  staleRoutes.follow(pods);
   const flowIds = { next: BigInt(`0x${randomBytes(7).toString('hex')}`) };
   const common = {
     datapath,
     pods,
     kept: new KeptShelf(datapath, metrics),
     routes,
+    staleRoutes,
     sandboxes: config.sandbox && commandSandboxes(config.sandbox),
     imagesDir: config.imagesDir,
     moverOf: (name: string) => (name === 'external' ? external : criu),

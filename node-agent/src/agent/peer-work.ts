@@ -1,18 +1,18 @@
 /** What the protocol asks of a node that has the other ends of a moving workload's flows. */
 import type { Datapath, FlowRule, FlowStatus, KeptPacket } from '../datapath/types.js';
 import { nativeTranslations } from '../host/translations.js';
-import type { GatewayRoutes } from '../host/gateway-routes.js';
 import type { PeerWork } from '../protocol/effects.js';
 import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
 import { migrationId, planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
 import type { PodRegistry } from './pods.js';
+import type { StaleRoutes } from './stale-routes.js';
 
 export interface PeerDeps {
   datapath: Datapath;
   pods: PodRegistry;
   kept: KeptShelf;
-  routes: GatewayRoutes;
+  staleRoutes: StaleRoutes;
   nextFlowId: () => bigint;
   /** a migration of which this node is a peer, and which was not switched here yet */
   isPending: (migration: string) => boolean;
@@ -49,9 +49,6 @@ export class PeerWorks {
     this.held.add(migration);
     await this.eachPod(rules, async (pod, ofPod) => {
       await this.setHeld(pod, [...ofPod.values()], true);
-      const agentPod = this.deps.pods.get(pod);
-      if (agentPod !== undefined && !agentPod.hostNetwork)
-        await this.deps.routes.leadByGateway(agentPod.netns, oldAddresses(ofPod.values()));
     });
     return { unknown };
   }
@@ -88,6 +85,8 @@ export class PeerWorks {
         moved.map(({ rule }) => ({ ...rule, state: 'active' })),
       );
       replayed += await this.deps.kept.replay(pod, flowIds(all));
+      const agentPod = this.deps.pods.get(pod);
+      if (agentPod !== undefined) this.deps.staleRoutes.left(agentPod, leftAddresses(all));
     });
     return { replayed: replayed + (await this.sendStrays(pods, news)) };
   }
@@ -176,14 +175,11 @@ export class PeerWorks {
     for (const [pod, planned] of plan.rules)
       added.set(pod, new Map(planned.map((rule) => [ruleKey(rule.rule), rule])));
     await this.eachPod(added, async (pod, rules) => {
-      const agentPod = this.deps.pods.get(pod);
       await this.deps.datapath.apply(
         pod,
         [...rules.values()].map(({ rule }) => rule),
       );
       pods.set(pod, new Map([...(pods.get(pod) ?? []), ...rules]));
-      if (agentPod !== undefined && !agentPod.hostNetwork)
-        await this.deps.routes.learn(agentPod.netns, oldAddresses(rules.values()));
     });
     const gone = [...plan.rules.keys()].filter((pod) => !pods.has(pod));
     return { unknown: [...plan.unknown, ...gone.flatMap((pod) => plan.indices.get(pod) ?? [])], added };
@@ -295,9 +291,7 @@ function flowIds(rules: Iterable<PeerRule>): Set<bigint> {
   return ids;
 }
 
-/** What the pod's transport believes to be the far ends. */
-function oldAddresses(rules: Iterable<PeerRule>): string[] {
-  const addresses = new Set<string>();
-  for (const { rule } of rules) addresses.add(rule.identity.remote.address);
-  return [...addresses];
+/** Where the far ends are that the pod's transport still looks for elsewhere. */
+function leftAddresses(rules: readonly PeerRule[]): Map<string, string> {
+  return new Map(rules.map(({ rule: { identity, wire } }) => [identity.remote.address, wire.remote.address]));
 }

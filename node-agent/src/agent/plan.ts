@@ -24,11 +24,8 @@ export interface SourceInput {
 
 export function planSource({ flows, rules, addresses, nodeOf }: SourceInput): Plan {
   const plan: Plan = { target: [], peers: {}, foreign: [] };
-  const moved = outbound(rules, (rule) => rule.identity);
   const ports = new WirePorts();
-  for (const { protocol, tuple } of flows) {
-    // Never moved: the flow is on the wire as itself.
-    const wire = moved.get(tupleName(protocol, tuple))?.wire ?? tuple;
+  for (const { protocol, tuple, wire } of onTheWire(flows, rules)) {
     const address = addressLike(wire.local.address, addresses);
     const peer: PeerFlow = { protocol, now: wire.local, next: wire.local, peer: wire.remote };
     const node = nodeOf(wire.remote.address);
@@ -41,6 +38,33 @@ export function planSource({ flows, rules, addresses, nodeOf }: SourceInput): Pl
     (plan.peers[node] ??= []).push(peer);
   }
   return plan;
+}
+
+/**
+ * Each flow with where it is on the wire, once. A UDP session may have been seen under two names: a server that is bound to
+ * no address answers from its new one, to who knows it by the old one. The name that has a rule counts.
+ */
+function onTheWire(
+  flows: readonly OwnFlow[],
+  rules: readonly FlowStatus[],
+): Array<OwnFlow & { wire: FlowTuple }> {
+  const moved = outbound(rules, (rule) => rule.identity);
+  const withRule: Array<OwnFlow & { wire: FlowTuple }> = [];
+  const asThemselves: OwnFlow[] = [];
+  for (const flow of flows) {
+    const rule = moved.get(tupleName(flow.protocol, flow.tuple));
+    if (rule === undefined) asThemselves.push(flow);
+    else withRule.push({ ...flow, wire: rule.wire });
+  }
+  const taken = new Set(withRule.map(({ protocol, wire }) => tupleName(protocol, wire)));
+  const others = asThemselves.filter(({ protocol, tuple }) => {
+    const name = tupleName(protocol, tuple);
+    if (protocol === 'tcp') return true;
+    if (taken.has(name)) return false;
+    taken.add(name);
+    return true;
+  });
+  return [...withRule, ...others.map((flow) => ({ ...flow, wire: flow.tuple }))];
 }
 
 /** The new address of the family of an old one. */

@@ -31,6 +31,7 @@ export class PodRegistry {
   private readonly byName = new Map<string, AgentPod>();
   private readonly byAddress = new Map<string, AgentPod>();
   private readonly goneListeners: Array<(pod: AgentPod) => void> = [];
+  private readonly putListeners: Array<(pod: AgentPod) => void> = [];
 
   constructor(private readonly datapath: Datapath) {}
 
@@ -42,6 +43,12 @@ export class PodRegistry {
     this.forget(name);
     this.byName.set(name, pod);
     for (const address of pod.addresses) this.byAddress.set(canonicalAddress(address), pod);
+    for (const listener of this.putListeners) listener(pod);
+  }
+
+  /** Called when a pod is there, or has changed. */
+  onPut(listener: (pod: AgentPod) => void): void {
+    this.putListeners.push(listener);
   }
 
   /** Called when a pod goes: a later one of its name is another pod. */

@@ -16,32 +16,24 @@ interface Route {
 }
 
 export class GatewayRoutes {
-  /** by namespace and address: the gateway that has to be set, or undefined where nothing has to be done */
-  private readonly known = new Map<string, { gateway: string; dev: string } | undefined>();
-
-  /** Find out, ahead of the hold, which of these addresses are on the pod's own segment. */
-  async learn(netns: string, addresses: readonly string[]): Promise<void> {
-    for (const address of addresses) {
-      const key = `${netns} ${address}`;
-      if (!this.known.has(key)) this.known.set(key, await onSegment(netns, address));
-    }
-  }
+  /** namespaces and addresses that have been seen to */
+  private readonly done = new Set<string>();
 
   /** The pod is gone; its namespace's path may be another one's later. */
   forget(netns: string): void {
-    for (const key of this.known.keys()) if (key.startsWith(`${netns} `)) this.known.delete(key);
+    for (const key of this.done) if (key.startsWith(`${netns} `)) this.done.delete(key);
   }
 
   async leadByGateway(netns: string, addresses: readonly string[]): Promise<void> {
-    await this.learn(netns, addresses);
     for (const address of addresses) {
       const key = `${netns} ${address}`;
-      const by = this.known.get(key);
-      if (by === undefined) continue;
-      const { gateway, dev } = by;
-      await inNetns(netns, ['sh', '-c', unbelieving(address, dev)]);
-      await inNetns(netns, ['ip', 'route', 'replace', address, 'via', gateway, 'dev', dev]);
-      this.known.set(key, undefined);
+      if (this.done.has(key)) continue;
+      const by = await onSegment(netns, address);
+      if (by !== undefined) {
+        await inNetns(netns, ['sh', '-c', unbelieving(address, by.dev)]);
+        await inNetns(netns, ['ip', 'route', 'replace', address, 'via', by.gateway, 'dev', by.dev]);
+      }
+      this.done.add(key);
     }
   }
 }
