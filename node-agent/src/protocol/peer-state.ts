@@ -84,10 +84,12 @@ export interface PeerRecord {
   workload: WorkloadName;
   nonce: Nonce;
   addresses: MoveAddresses;
+  /** what is older must stay so */
+  sequence: number;
 }
 
 export function peerRecord(state: PeerState): PeerRecord {
-  const { migration, phase, reason, source, target, epoch, workload, nonce, addresses } = state;
+  const { migration, phase, reason, source, target, epoch, workload, nonce, addresses, sequence } = state;
   return {
     migration,
     phase: phase === 'switched' || phase === 'givenUp' ? phase : 'prepared',
@@ -98,17 +100,19 @@ export function peerRecord(state: PeerState): PeerRecord {
     workload,
     nonce,
     addresses,
+    sequence,
   };
 }
 
 /** `restart` makes it go on. Whether it held is not known: it may have. */
 export function peerOf(record: PeerRecord, now: number): PeerState {
-  const { source, nonce, addresses, phase, reason } = record;
+  const { source, nonce, addresses, phase, reason, sequence } = record;
   return {
     ...newPeer(source, nonce, record, addresses, now),
     ...(reason === undefined ? {} : { reason }),
     phase: phase === 'prepared' ? 'held' : phase,
     locking: phase === 'prepared',
+    sequence,
   };
 }
 

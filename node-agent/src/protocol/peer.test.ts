@@ -84,6 +84,16 @@ describe('a peer', () => {
     expect(peer.tell('s', prepare).story).toEqual(['reply t8 ok']);
   });
 
+  it('remembers after a restart what is late', () => {
+    const peer = prepared()
+      .tell('s', hold(3, { add: [], remove: [flow(1)] }))
+      .restart();
+    expect(peer.tell('s', hold(2, { add: [flow(1)], remove: [] })).story).toEqual(['reply t3 conflict']);
+    expect(peer.tell('s', prepare).story).toEqual(['reply t4 ok']);
+    expect(peer.tell('s', hold(3)).story).toEqual(['timer deadline', 'run hold']);
+    expect(held().tell('s', unhold(2)).restart().tell('s', hold(1)).story).toEqual(['reply t4 conflict']);
+  });
+
   it('refuses what others than source and target ask for', () => {
     expect(new Script('p').tell('q', prepare).story).toEqual(['reply t1 notAuthorised']);
     const peer = held();
@@ -203,9 +213,9 @@ describe('a peer', () => {
     peer.gone.add('10.0.3.2');
     expect(peer.tell('s', hold(1)).story).toEqual(['reply t2 conflict']);
     const later = hold(2, { add: [], remove: [flow(2, '10.0.3.2')] });
-    expect(peer.tell('s', later).story).toEqual(['timer deadline', 'run hold']);
+    expect(peer.tell('s', later).story).toEqual(['persist peer', 'timer deadline', 'run hold']);
     peer.done('peer', 'hold', { unknown: [] });
-    expect(peer.tell('s', hold(3)).story).toEqual(['timer deadline', 'run hold']);
+    expect(peer.tell('s', hold(3)).story).toContain('run hold');
   });
 
   it('sends opening segments that the target hands on, of this move only', () => {

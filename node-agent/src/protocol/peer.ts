@@ -201,8 +201,11 @@ function hold(turn: PeerTurn, { ticket, message }: Incoming<'hold'>): void {
     return;
   }
   if (sequence === state.sequence && heldBefore(turn, ticket, sequence)) return;
+  const isLater = sequence > Math.max(1, state.sequence);
   state.sequence = sequence;
   state.addresses = heldAddresses(state, message, context);
+  // What is older must stay so after a restart. Before the first there is nothing: as a rule no hold waits for the disk.
+  if (isLater) persist(turn);
   stopAsking(turn);
   state.locking = true;
   if (state.phase !== 'held') enter(turn, 'held');
@@ -232,7 +235,9 @@ function unhold(turn: PeerTurn, incoming: Incoming<'unhold'>): void {
     isTimely(message, state.sequence) ??
     (isFlipping(state) ? refusal('conflict', 'it is switched') : undefined);
   if (refused !== undefined) return refuse(turn, incoming, refused);
+  const isLater = message.sequence > state.sequence;
   state.sequence = message.sequence;
+  if (isLater) persist(turn);
   stopAsking(turn);
   state.locking = false;
   if (state.phase === 'held') enter(turn, 'prepared');

@@ -71,8 +71,13 @@ export function rules(turn: TargetTurn, incoming: Incoming<'targetFlows' | 'rest
   const refused = isSource(incoming.from, state) ?? isGivenUp(turn) ?? isTimely(turn, incoming);
   if (refused !== undefined) return refuse(turn, incoming, refused);
   // Written down as restored before a restart: then it was all done, and only the answer was lost.
-  const isNew = message.sequence > state.sequence && state.phase !== 'restored';
-  state.sequence = message.sequence;
+  const isNew = message.sequence > state.handled && state.phase !== 'restored';
+  // What is older must stay so after a restart; before the first there is nothing. A restore is written down when it is
+  // done: now nothing may wait for the disk.
+  const isLater = message.sequence > Math.max(1, state.sequence);
+  const mustRemember = isLater && message.kind === 'targetFlows';
+  state.sequence = state.handled = message.sequence;
+  if (mustRemember) persist(turn);
   state.ruleTickets = [...state.ruleTickets, ticket];
   if (isNew) {
     delete state.failure;

@@ -49,6 +49,8 @@ export interface TargetState extends RoleState<TargetPhase> {
   own?: TargetAddresses;
   /** of the last numbered message */
   sequence: number;
+  /** of the last one that this process has begun to do */
+  handled: number;
   /** who waits for an answer about the pod, and who about rules or the restore */
   podTickets: string[];
   ruleTickets: string[];
@@ -78,6 +80,7 @@ export function newTarget(source: NodeName, message: PrepareTarget, now: number)
     mover,
     image,
     sequence: 0,
+    handled: 0,
     podTickets: [],
     ruleTickets: [],
     peers: {},
@@ -100,6 +103,7 @@ export interface TargetRecord {
   addresses: string[];
   mover: string;
   image: Record<string, unknown>;
+  sequence: number;
   peers: Array<{ node: NodeName; nonce: Nonce; told: boolean }>;
 }
 
@@ -117,7 +121,7 @@ const recordPhases: Record<TargetPhase, TargetRecord['phase']> = {
 };
 
 export function targetRecord(state: TargetState): TargetRecord {
-  const { migration, phase, reason, source, epoch, workload, addresses, mover, image } = state;
+  const { migration, phase, reason, source, epoch, workload, addresses, mover, image, sequence } = state;
   const peers = Object.entries(state.peers).map(([node, { nonce, told }]) => ({ node, nonce, told }));
   return {
     migration,
@@ -129,6 +133,7 @@ export function targetRecord(state: TargetState): TargetRecord {
     addresses,
     mover,
     image,
+    sequence,
     peers,
   };
 }
@@ -152,6 +157,7 @@ export function targetOf(record: TargetRecord, now: number): TargetState {
   return {
     ...newTarget(source, message, now),
     phase,
+    sequence: record.sequence,
     ...(reason === undefined ? {} : { reason }),
     peers: Object.fromEntries(peers),
   };

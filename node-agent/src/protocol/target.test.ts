@@ -121,6 +121,13 @@ describe('a target', () => {
     return { local: { address: local, port: 1 }, remote: { address: '10.0.3.1', port: 1 } };
   }
 
+  it('remembers after a restart what is late, and does the last again: it may not have been done', () => {
+    const target = prepared().tell('s', rules(2, 1));
+    expect(target.story).toEqual(['persist target', 'run applyRules']);
+    expect(target.restart().tell('s', rules(1, 9)).story).toEqual(['reply t3 conflict']);
+    expect(target.tell('s', rules(2, 1)).story).toEqual(['run applyRules']);
+  });
+
   it('asks the source for its word, and goes by it', () => {
     const target = restored();
     expect(target.timeout('target', 'outcome').story).toEqual(['send outcome s']);
