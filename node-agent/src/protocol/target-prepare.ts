@@ -70,8 +70,9 @@ export function rules(turn: TargetTurn, incoming: Incoming<'targetFlows' | 'rest
   const { state } = turn;
   const refused = isSource(incoming.from, state) ?? isGivenUp(turn) ?? isTimely(turn, incoming);
   if (refused !== undefined) return refuse(turn, incoming, refused);
-  // Written down as restored before a restart: then it was all done, and only the answer was lost.
-  const isNew = message.sequence > state.handled && state.phase !== 'restored';
+  // Once it is written down as restored all this was done, whatever this process knows: only the answer was lost.
+  const isPast = state.phase === 'restored' || isOwner(state);
+  const isNew = message.sequence > state.handled && !isPast;
   // What is older must stay so after a restart; before the first there is nothing. A restore is written down when it is
   // done: now nothing may wait for the disk.
   const isLater = message.sequence > Math.max(1, state.sequence);

@@ -96,6 +96,7 @@ describe('a target', () => {
     expect(target.restart().tell('s', restore(2)).story).toEqual(['reply t7 ok']);
     target.tell('s', release);
     expect(target.tell('s', release).story).toEqual(['reply t9 ok']);
+    expect(target.restart().tell('s', restore(2)).story).toEqual(['reply t10 ok']);
   });
 
   it('does nothing that is late, or of somebody else, or about addresses of others', () => {
