@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { medianRatio, overBase, quantile, spread } from './statistics.js';
+import { medianRatio, overBase, percentiles, quantile, spread } from './statistics.js';
 
 describe('statistics of rounds', () => {
   it('takes the middle and the extremes', () => {
@@ -7,6 +7,14 @@ describe('statistics of rounds', () => {
     expect(spread([4, 1, 2, 3]).median).toBe(2.5);
     expect(quantile([0, 10], 0.99)).toBeCloseTo(9.9);
     expect(() => spread([])).toThrow('no value');
+  });
+
+  it('tells percentiles of tries', () => {
+    const values = Array.from({ length: 101 }, (_, i) => 100 - i);
+    expect(percentiles(values, 1)).toEqual({ p50: 50, p99: 99, max: 100 });
+    expect(percentiles([1.26], 1)).toEqual({ p50: 1.3, p99: 1.3, max: 1.3 });
+    expect(percentiles([], 1).max).toBeNaN();
+    expect(percentiles([1, 2, Infinity], 1)).toEqual({ p50: 2, p99: Infinity, max: Infinity });
   });
 
   it('compares with the base of the same round', () => {

@@ -17,7 +17,23 @@ export function quantile(sorted: ArrayLike<number>, part: number): number {
   const at = (sorted.length - 1) * part;
   const below = sorted[Math.floor(at)] as number;
   const above = sorted[Math.ceil(at)] as number;
+  // Both may be infinite.
+  if (above === below) return below;
   return below + (above - below) * (at - Math.floor(at));
+}
+
+/** What many equal tries gave. */
+export interface Percentiles {
+  p50: number;
+  p99: number;
+  max: number;
+}
+
+/** Not a number each where nothing was measured. */
+export function percentiles(values: readonly number[], digits: number): Percentiles {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (part: number): number => (sorted.length === 0 ? NaN : rounded(quantile(sorted, part), digits));
+  return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }
 
 /** The median of each round's own quotient: what drifts slowly touches both of them. */

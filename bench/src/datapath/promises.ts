@@ -1,4 +1,5 @@
 /** The figures that issue 3 promises, against what was measured. */
+import { above, atLeast, atMost, type Promised } from '../promises.js';
 import type { ApplyResult } from './apply-cost.js';
 import type { NetworkResult } from './network-cost.js';
 import { ruleCounts, type PerPacketNs } from './packet-cost.js';
@@ -7,13 +8,6 @@ export interface Results {
   packet?: PerPacketNs;
   network?: NetworkResult;
   apply?: ApplyResult;
-}
-
-export interface Promised {
-  what: string;
-  promised: string;
-  measured: string;
-  kept: boolean;
 }
 
 export function promises({ packet, network, apply }: Results): Promised[] {
@@ -44,26 +38,8 @@ function networkPromises({ throughputRatio: { eightStreams, ...oneStream } }: Ne
   return loads.flatMap(({ label, ratios }) =>
     (['attached', 'translated'] as const).flatMap((name) => [
       atLeast(`throughput ${name}, ${label}, of native`, ratios[name], 0.98),
-      ahead(`throughput ${name}, ${label}, ahead of nftables DNAT`, ratios[name], ratios.nftDnat),
-      ahead(`throughput ${name}, ${label}, ahead of VXLAN`, ratios[name], ratios.vxlan),
+      above(`throughput ${name}, ${label}, ahead of nftables DNAT`, ratios[name], ratios.nftDnat),
+      above(`throughput ${name}, ${label}, ahead of VXLAN`, ratios[name], ratios.vxlan),
     ]),
   );
-}
-
-function atMost(what: string, value: number | undefined, limit: number, unit: string): Promised {
-  const measured = value ?? NaN;
-  return {
-    what,
-    promised: `at most ${limit} ${unit}`,
-    measured: `${measured} ${unit}`,
-    kept: measured <= limit,
-  };
-}
-
-function atLeast(what: string, measured: number, limit: number): Promised {
-  return { what, promised: `at least ${limit}`, measured: String(measured), kept: measured >= limit };
-}
-
-function ahead(what: string, measured: number, other: number): Promised {
-  return { what, promised: `above ${other}`, measured: String(measured), kept: measured > other };
 }

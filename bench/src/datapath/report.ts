@@ -1,11 +1,12 @@
 /** The closing tables and the JSON. */
+import { promiseTable } from '../promises.js';
 import { table } from '../table.js';
 import type { Spread } from '../statistics.js';
 import { flowCounts, type ApplyResult } from './apply-cost.js';
 import { columns } from './cycle.js';
 import type { NetworkResult } from './network-cost.js';
 import { ruleCounts, type Cost, type PerPacketNs } from './packet-cost.js';
-import { promises, type Promised, type Results } from './promises.js';
+import { promises, type Results } from './promises.js';
 import { variants } from './variants.js';
 
 export function tables(results: Results): string {
@@ -86,14 +87,4 @@ function applyTable({ spreads, attachMs, firstApplyMs }: ApplyResult): string {
     table([['flows', 'apply', 'switch', 'remove'], ...rows]),
     `Not in these: loading and attaching a pod's programs, ${withExtremes(attachMs)} ms. The first 10,000 flows of the process took ${firstApplyMs} ms.`,
   ].join('\n');
-}
-
-function promiseTable(all: readonly Promised[]): string {
-  const rows = all.map(({ what, promised, measured, kept }) => [
-    what,
-    promised,
-    measured,
-    kept ? 'kept' : 'MISSED',
-  ]);
-  return `Promised figures\n${table([['', 'promised', 'measured', ''], ...rows])}`;
 }
