@@ -2,7 +2,8 @@
  * Packets that holds have kept, until those who may send them ask: several migrations may hold flows of one pod, and the
  * data plane hands out a pod's packets all at once.
  */
-import type { Datapath, KeptPacket } from '../datapath/types.js';
+import { withEnds } from '../datapath/kept.js';
+import type { Datapath, FlowTuple, KeptPacket } from '../datapath/types.js';
 
 /** Packets that were taken out of holds, sent again, and refused by the kernel. */
 export interface KeptCounts {
@@ -33,6 +34,22 @@ export class KeptShelf {
   /** Takes what was kept for these flows, and sends it. Returns how many packets went. */
   async replay(pod: string, flowIds: ReadonlySet<bigint>): Promise<number> {
     return this.send(pod, await this.take(pod, ({ flowId }) => flowIds.has(flowId)));
+  }
+
+  /**
+   * The same for packets of a node's own processes, given where each flow is on the wire. They were kept behind the node's
+   * NAT, and would pass it again: it would take them for a connection of their own and give that another port. Addressed
+   * to where they are going it lets them be, and so do our programs.
+   */
+  async replayBehindNat(pod: string, wires: ReadonlyMap<bigint, FlowTuple>): Promise<number> {
+    const packets = await this.take(pod, ({ flowId }) => wires.has(flowId));
+    return this.send(
+      pod,
+      packets.map((kept) => ({
+        ...kept,
+        packet: withEnds(kept.packet, wires.get(kept.flowId) as FlowTuple),
+      })),
+    );
   }
 
   /** Sends these from the pod. Returns how many went. */

@@ -1,5 +1,6 @@
 /** What the protocol asks of a node that has the other ends of a moving workload's flows. */
-import type { Datapath, FlowRule, FlowStatus, KeptPacket } from '../datapath/types.js';
+import { withEnds } from '../datapath/kept.js';
+import type { Datapath, FlowRule, FlowStatus, FlowTuple, KeptPacket } from '../datapath/types.js';
 import { nativeTranslations } from '../host/translations.js';
 import type { PeerWork } from '../protocol/effects.js';
 import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
@@ -59,7 +60,7 @@ export class PeerWorks {
     if (this.flipped.has(migration)) return {};
     await this.eachPod(pods, async (pod, rules) => {
       await this.setHeld(pod, [...rules.values()], false);
-      await this.deps.kept.replay(pod, flowIds(rules.values()));
+      await this.replay(pod, [...rules.values()], wireUntilNow);
     });
     return {};
   }
@@ -84,7 +85,7 @@ export class PeerWorks {
         pod,
         moved.map(({ rule }) => ({ ...rule, state: 'active' })),
       );
-      replayed += await this.deps.kept.replay(pod, flowIds(all));
+      replayed += await this.replay(pod, all, ({ rule }) => rule.wire);
       const agentPod = this.deps.pods.get(pod);
       if (agentPod !== undefined) this.deps.staleRoutes.left(agentPod, leftAddresses(all));
     });
@@ -96,7 +97,7 @@ export class PeerWorks {
       const moved = [...rules.values()].flatMap(({ previous }) => previous ?? []);
       await this.deps.datapath.setState(pod, moved, 'active');
       await this.deps.datapath.remove(pod, { migration: BigInt(`0x${migration}`) });
-      await this.deps.kept.replay(pod, flowIds(rules.values()));
+      await this.replay(pod, [...rules.values()], wireUntilNow);
     });
     this.end(migration);
     return {};
@@ -230,6 +231,18 @@ export class PeerWorks {
     await this.deps.datapath.setState(pod, moved, held ? 'held' : 'active');
   }
 
+  private replay(
+    pod: string,
+    rules: readonly PeerRule[],
+    wireOf: (rule: PeerRule) => FlowTuple,
+  ): Promise<number> {
+    if (this.deps.pods.get(pod)?.hostNetwork !== true) return this.deps.kept.replay(pod, flowIds(rules));
+    return this.deps.kept.replayBehindNat(
+      pod,
+      new Map(rules.map((rule) => [rule.rule.flowId, wireOf(rule)])),
+    );
+  }
+
   private knows(pods: MigrationRules, flow: PeerFlow): boolean {
     const pod = this.deps.pods.at(flow.peer.address);
     return pod !== undefined && (pods.get(pod.name)?.has(keyAt(flow)) ?? false);
@@ -249,7 +262,8 @@ export class PeerWorks {
         direction: 'egress',
         tuple: rule.identity,
         kind: 'segment',
-        packet: Buffer.from(packet, 'base64'),
+        // It bears the replica's address, where its sender may have called a virtual one.
+        packet: withEnds(Buffer.from(packet, 'base64'), rule.wire),
       };
       sent += await this.deps.kept.send(pod.name, [kept]);
     }
@@ -283,6 +297,11 @@ function keyAt({ protocol, next, peer }: PeerFlow): string {
 
 function seenByWorkload({ protocol, wire }: FlowStatus): PeerFlow {
   return { protocol, now: wire.remote, next: wire.remote, peer: wire.local };
+}
+
+/** Before the switch: where the flow has been all the time. */
+function wireUntilNow({ rule: { identity }, previous }: PeerRule): FlowTuple {
+  return previous?.wire ?? identity;
 }
 
 function flowIds(rules: Iterable<PeerRule>): Set<bigint> {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { ipv4, tcp, udp, type TcpFields } from '../packet-tests/builder.js';
+import { ipv4, ipv6, tcp, udp, type TcpFields } from '../packet-tests/builder.js';
 import { wrongInIpPacket } from '../packet-tests/oracle-checksums.js';
 import { salKept, salKeptPacket } from './abi.generated.js';
 import { addressBytes } from './address.js';
-import { datagramsPerFlow, KeptStore, newcomersPerPod } from './kept.js';
+import { datagramsPerFlow, KeptStore, newcomersPerPod, withEnds } from './kept.js';
 
 const ends = { from: '10.9.1.2', to: '10.1.1.2' };
 const podId = 3;
@@ -155,5 +155,28 @@ describe('what a replay sends', () => {
         tuple: { local: { address: ends.from, port: 40001 }, remote: { address: ends.to, port: 6379 } },
       },
     ]);
+  });
+});
+
+describe('a packet with other ends', () => {
+  const fields = { from: 40001, to: 6379, payload: Buffer.from('odd') };
+
+  it.each([
+    ['TCP over IPv4', ipv4(ends, tcp(fields)), '10.1.1.9', '10.3.3.3'],
+    ['UDP over IPv4', ipv4(ends, udp(fields)), '10.1.1.9', '10.3.3.3'],
+    ['TCP over IPv6', ipv6({ from: 'fd00::1', to: 'fd00::2' }, tcp(fields)), 'fd00::9', 'fd00:3::3'],
+  ])('is whole: %s', (_, packet, local, remote) => {
+    const before = Buffer.from(packet);
+    const made = withEnds(packet, {
+      local: { address: local, port: 5 },
+      remote: { address: remote, port: 7 },
+    });
+    expect(packet).toEqual(before);
+    expect(wrongInIpPacket(made)).toEqual([]);
+    const [at, length] = local.includes(':') ? [8, 16] : [12, 4];
+    expect(made.subarray(at, at + length)).toEqual(addressBytes(local).subarray(16 - length));
+    expect(made.subarray(at + length, at + 2 * length)).toEqual(addressBytes(remote).subarray(16 - length));
+    expect(made.readUInt32BE(at + 2 * length)).toBe((5 << 16) | 7);
+    expect(made.subarray(-3).toString()).toBe('odd');
   });
 });

@@ -3,9 +3,10 @@
  * whole packets out.
  */
 import { salDirection, salKept, salKeptPacket, type SalKeptPacket } from './abi.generated.js';
+import { addressBytes } from './address.js';
 import { fold16, sum16 } from './checksum.js';
 import { decodeProtocol, decodeTuple, protocolNumber } from './rules.js';
-import type { KeptPacket } from './types.js';
+import type { FlowTuple, KeptPacket } from './types.js';
 
 /** Datagrams kept for one flow; the oldest goes first. A client that waits for an answer rarely has more under way. */
 export const datagramsPerFlow = 64;
@@ -151,7 +152,7 @@ function keptPacket(header: SalKeptPacket, data: Buffer): Omit<KeptPacket, 'pod'
  */
 export function completePacket(
   data: Buffer,
-  header: Pick<SalKeptPacket, 'transport' | 'payload' | 'key'>,
+  header: Pick<SalKeptPacket, 'transport' | 'payload'> & { key: { scope: { protocol: number } } },
 ): Buffer {
   const packet = Buffer.from(data);
   const version = (packet[0] as number) >> 4;
@@ -176,6 +177,25 @@ export function completePacket(
     packet.writeUInt16BE(~sum16(packet.subarray(0, ((packet[0] ?? 0) & 15) * 4)) & 0xffff, 10);
   }
   return packet;
+}
+
+/** The same whole packet with other ends, from its sender's side; checksums made anew. IPv6: without extension headers. */
+export function withEnds(packet: Buffer, { local, remote }: FlowTuple): Buffer {
+  const whole = Buffer.from(packet);
+  const isIPv4 = (whole[0] as number) >> 4 === 4;
+  const [source, destination] = [addressBytes(local.address), addressBytes(remote.address)];
+  if (isIPv4) {
+    source.copy(whole, 12, 12);
+    destination.copy(whole, 16, 12);
+  } else {
+    source.copy(whole, 8);
+    destination.copy(whole, 24);
+  }
+  const protocol = whole[isIPv4 ? 9 : 6] as number;
+  const transport = isIPv4 ? ((whole[0] as number) & 15) * 4 : 40;
+  whole.writeUInt16BE(local.port, transport);
+  whole.writeUInt16BE(remote.port, transport + 2);
+  return completePacket(whole, { transport, payload: 0, key: { scope: { protocol } } });
 }
 
 function writeTransportChecksum(packet: Buffer, transport: Buffer, protocol: number, at: number): void {
