@@ -16,6 +16,8 @@ export interface Pod {
   /** where each of its flows is sent to, by the flow's own port */
   view: Map<number, string>;
   strays: Stray[];
+  /** a flow was switched under it while it was frozen: fine only if it is thawed here again */
+  changedBy?: MigrationId;
 }
 
 /** Each end has a port that nobody else has. */
@@ -181,6 +183,7 @@ export class SimWorld {
   private thaw(id: MigrationId, { source, uid, released }: Move): void {
     if (released) this.violate(`${id} was thawed after its release`);
     if (source.state === 'frozen') source.state = 'live';
+    delete source.changedBy;
     this.live(uid);
   }
 
@@ -234,6 +237,8 @@ export class SimWorld {
     if (pod?.state === 'live' || pod?.state === 'frozen') return;
     if (pod?.state !== 'restored') return this.violate(`${id} was resumed without having been restored`);
     pod.state = 'live';
+    const { changedBy } = move.source;
+    if (changedBy !== undefined) this.violate(`${id} moved, and ${changedBy} was switched under it`);
     for (const port of move.source.view.keys()) {
       const remote = move.rules.get(port);
       if (remote === undefined) this.violate(`${id} was resumed without a rule for its flow at ${port}`);
@@ -326,7 +331,7 @@ export class SimWorld {
       this.violate(`${id} was switched before its target ran`);
     for (const rule of rules.values()) {
       if (rule.state !== 'active' && rule.pod.view.has(rule.port)) {
-        if (rule.pod.state === 'frozen') this.violate(`${id} was switched under a frozen workload`);
+        if (rule.pod.state === 'frozen') rule.pod.changedBy = id;
         rule.pod.view.set(rule.port, rule.next);
       }
       rule.state = 'active';
