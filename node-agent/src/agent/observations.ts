@@ -9,8 +9,8 @@ import type { Observer } from './runner.js';
 /** Phases in which a role's part is over, and how it ended then. */
 const results: Record<Role, Readonly<Record<string, string>>> = {
   source: { retired: 'succeeded', aborted: 'rolledBack' },
-  target: { done: 'succeeded', aborted: 'rolledBack' },
-  peer: { switched: 'succeeded', aborted: 'rolledBack' },
+  target: { done: 'succeeded', givenUp: 'rolledBack' },
+  peer: { switched: 'succeeded', givenUp: 'rolledBack' },
 };
 
 export class Observations implements Observer {

@@ -132,9 +132,10 @@ export class SourceWorks {
   }
 
   /** The hold stands until the namespace is gone: a dying source says goodbye to every peer. */
-  async retire(migration: string, workload: string): Result<'retire'> {
+  async retire(migration: string, workload: string, { epoch }: Request<'retire'>): Result<'retire'> {
     const pod = this.deps.pods.get(workload);
-    if (pod === undefined) return {};
+    // Asked again after a restart: a pod of this name without a workload waits for it, and one that moved since is back.
+    if (pod?.workload === undefined || pod.workload.epoch >= epoch) return {};
     await delay(beforeRetireMs);
     await this.mover(pod).discard(migration, place(pod));
     await this.deps.sandboxes?.remove(sandboxOf(pod));

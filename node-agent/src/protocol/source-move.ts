@@ -174,12 +174,14 @@ export function switched(turn: SourceTurn, incoming: Incoming<'switched'>): void
     dropRequests(turn, 'release', 'strays', 'hold', 'unhold');
     enter(turn, 'retiring');
     persist(turn);
-    run(turn, 'retire', {});
+    run(turn, 'retire', { epoch: state.epoch });
   }
   answer(turn, incoming.ticket, { ok: true });
 }
 
+/** Written down: the workload may come back before this is forgotten, and must not be retired once more then. */
 export function retired(turn: SourceTurn): void {
   enter(turn, 'retired');
+  persist(turn);
   setTimer(turn, 'settle', { ms: turn.context.deadlines.tombstoneMs });
 }

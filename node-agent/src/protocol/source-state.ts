@@ -105,7 +105,7 @@ export function newSource(start: Start, now: number): SourceState {
 /** What a restarted agent needs. */
 export interface SourceRecord {
   migration: MigrationId;
-  phase: 'started' | 'released' | 'retiring' | 'aborted';
+  phase: 'started' | 'released' | 'retiring' | 'retired' | 'aborted';
   reason?: string;
   epoch: number;
   workload: WorkloadName;
@@ -118,8 +118,9 @@ export interface SourceRecord {
 }
 
 function recordPhase(phase: SourcePhase): SourceRecord['phase'] {
-  if (phase === 'released' || phase === 'aborted') return phase;
-  return phase === 'retiring' || phase === 'retired' ? 'retiring' : 'started';
+  const isRecorded =
+    phase === 'released' || phase === 'retiring' || phase === 'retired' || phase === 'aborted';
+  return isRecorded ? phase : 'started';
 }
 
 export function sourceRecord(state: SourceState): SourceRecord {
