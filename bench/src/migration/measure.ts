@@ -4,7 +4,7 @@ import type { Progress } from '../bench.js';
 import { percentiles, rounded, type Percentiles } from '../statistics.js';
 import type { Load, Observation } from './load.js';
 import type { MoveTimes } from './move-times.js';
-import { Stage } from './stage.js';
+import { Stage, withStage } from './stage.js';
 
 /** Rules of earlier hops go 2 s after a switch: the next move does not find them. */
 const betweenMs = 2_500;
@@ -50,7 +50,7 @@ export async function measureLoad(
 ): Promise<Run> {
   const stage = await Stage.build(slots);
   onStage(stage);
-  try {
+  return withStage(stage, async () => {
     const running = await load.start(stage);
     progress(`${load.name}: it runs, with ${load.connections} connections`);
     const seen: Seen[] = [];
@@ -70,9 +70,7 @@ export async function measureLoad(
       }
     }
     return summary(load, seen, rolledBack);
-  } finally {
-    await stage.remove();
-  }
+  });
 }
 
 function inWords(

@@ -93,6 +93,19 @@ export class Stage {
   }
 }
 
+/** The stage is taken away however the work ends; of two failures the work's own is told. */
+export async function withStage<Result>(stage: Stage, work: () => Promise<Result>): Promise<Result> {
+  let result: Result;
+  try {
+    result = await work();
+  } catch (error) {
+    await stage.remove().catch(() => undefined);
+    throw error;
+  }
+  await stage.remove();
+  return result;
+}
+
 /** Whether a socket of this pod listens on the port (state 0A). */
 async function listening(
   pod: Pod,

@@ -8,7 +8,7 @@ import { ServalError, type FrozenView, type ServalMigration } from '@serval/api'
 import { ask, type Pod } from '@serval/e2e';
 import type { Progress } from '../bench.js';
 import { percentiles, type Percentiles } from '../statistics.js';
-import { clientHosts, python, Stage, workloadHosts } from './stage.js';
+import { clientHosts, python, Stage, withStage, workloadHosts } from './stage.js';
 
 const program = new URL('../../src/migration/programs/many-flows.py', import.meta.url).pathname;
 const port = 7000;
@@ -34,7 +34,7 @@ export async function measureSwitch(
   // Rules of a flow need two slots, and those of the round before may not be gone yet.
   const stage = await Stage.build(1 << Math.ceil(Math.log2(flows * 4)));
   onStage(stage);
-  try {
+  return withStage(stage, async () => {
     const server = await connect(stage, flows);
     progress(`switch: ${flows.toLocaleString('en')} connections are established`);
     const statuses: Status[] = [];
@@ -58,9 +58,7 @@ export async function measureSwitch(
       n: rounds,
       phasesMs: phasesOf(statuses),
     };
-  } finally {
-    await stage.remove();
-  }
+  });
 }
 
 type Status = NonNullable<ServalMigration['status']>;
@@ -125,8 +123,8 @@ async function switchOnce(stage: Stage, server: Pod, name: string, flows: number
 async function flowsGone({ fleet }: Stage): Promise<void> {
   const deadline = performance.now() + patienceMs;
   for (;;) {
-    const statuses = await Promise.all([...fleet.agents.values()].map((agent) => agent.status()));
-    const left = statuses.map(({ flows }) => Object.values(flows).reduce((sum, count) => sum + count, 0));
+    const pods = await Promise.all([...fleet.agents.values()].map((agent) => agent.pods()));
+    const left = pods.map((ofHost) => ofHost.reduce((sum, { flows }) => sum + flows, 0));
     if (left.every((count) => count === 0)) return;
     if (performance.now() > deadline)
       throw new ServalError('ERR_STATE_MISMATCH', {

@@ -1,5 +1,6 @@
 /** A program of which each line is kept until it is asked for. */
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServalError } from '@serval/api';
 
@@ -9,11 +10,13 @@ export class Watched {
   private lines: string[] = [];
   private rest = '';
   private words = '';
+  private closed = false;
 
   constructor(
     private readonly child: ChildProcess,
     private readonly command: readonly string[],
   ) {
+    child.on('close', () => (this.closed = true));
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       const lines = (this.rest + text).split('\n');
       this.rest = lines.pop() ?? '';
@@ -50,7 +53,9 @@ export class Watched {
     }
   }
 
-  kill(): void {
+  /** Resolves when it has ended, and those of its children that share its output: tens of thousands of sockets take long. */
+  async kill(): Promise<void> {
     if (!this.ended) this.child.kill('SIGKILL');
+    if (!this.closed) await once(this.child, 'close');
   }
 }

@@ -25,10 +25,11 @@ export interface SourceInput {
 export function planSource({ flows, rules, addresses, nodeOf }: SourceInput): Plan {
   const plan: Plan = { target: [], peers: {}, foreign: [] };
   const ports = new WirePorts();
+  const nodes = new KnownNodes(nodeOf);
   for (const { protocol, tuple, wire } of onTheWire(flows, rules)) {
     const address = addressLike(wire.local.address, addresses);
     const peer: PeerFlow = { protocol, now: wire.local, next: wire.local, peer: wire.remote };
-    const node = nodeOf(wire.remote.address);
+    const node = nodes.of(wire.remote.address);
     if (address === undefined || node === undefined) {
       plan.foreign.push(peer);
       continue;
@@ -52,14 +53,14 @@ function onTheWire(
   const withRule: Array<OwnFlow & { wire: FlowTuple }> = [];
   const asThemselves: OwnFlow[] = [];
   for (const flow of flows) {
-    const rule = moved.get(tupleName(flow.protocol, flow.tuple));
+    const rule = moved.size === 0 ? undefined : moved.get(tupleName(flow.protocol, flow.tuple));
     if (rule === undefined) asThemselves.push(flow);
     else withRule.push({ ...flow, wire: rule.wire });
   }
   const taken = new Set(withRule.map(({ protocol, wire }) => tupleName(protocol, wire)));
   const others = asThemselves.filter(({ protocol, tuple }) => {
-    const name = tupleName(protocol, tuple);
     if (protocol === 'tcp') return true;
+    const name = tupleName(protocol, tuple);
     if (taken.has(name)) return false;
     taken.add(name);
     return true;
@@ -77,15 +78,40 @@ export function addressLike(old: string, addresses: TargetAddresses): string | u
  * they would be one, so the second takes another port.
  */
 class WirePorts {
-  private readonly taken = new Set<string>();
+  /** local and remote port in one number, by what else a flow has on the wire; most flows have it in common */
+  private readonly taken = new Map<string, Set<number>>();
+  private last: { protocol: Protocol; address: string; peer: string; pairs: Set<number> } | undefined;
 
   take(protocol: Protocol, address: string, { local, remote }: FlowTuple): number {
+    const pairs = this.pairs(protocol, address, remote.address);
     for (let port = local.port; ; port = port >= lastPort ? firstFreePort : port + 1) {
-      const name = tupleName(protocol, { local: { address, port }, remote });
-      if (this.taken.has(name)) continue;
-      this.taken.add(name);
+      const pair = port * 65_536 + remote.port;
+      if (pairs.has(pair)) continue;
+      pairs.add(pair);
       return port;
     }
+  }
+
+  private pairs(protocol: Protocol, address: string, peer: string): Set<number> {
+    const { last } = this;
+    if (last?.protocol === protocol && last.address === address && last.peer === peer) return last.pairs;
+    const name = `${protocol} ${address} ${peer}`;
+    const pairs = this.taken.get(name) ?? new Set();
+    this.taken.set(name, pairs);
+    this.last = { protocol, address, peer, pairs };
+    return pairs;
+  }
+}
+
+/** Asked once for each address: thousands of flows have the same one. */
+class KnownNodes {
+  private readonly known = new Map<string, string | undefined>();
+
+  constructor(private readonly nodeOf: (address: string) => string | undefined) {}
+
+  of(address: string): string | undefined {
+    if (!this.known.has(address)) this.known.set(address, this.nodeOf(address));
+    return this.known.get(address);
   }
 }
 

@@ -28,7 +28,7 @@ export class Newcomers {
   /** How long those waited that were opened before the workload ran again; Infinity where they still do. */
   end(move: MoveTimes): number {
     const lines = this.watched?.take() ?? [];
-    this.watched?.kill();
+    void this.watched?.kill();
     const waits = lines
       .map((line) => line.split(' ').map(Number))
       .map(([begun = 0, ended = 0]) => ({ begun, ended }));
