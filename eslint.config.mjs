@@ -22,7 +22,10 @@ const importRules = Object.entries(mayImport).map(([room, allowed]) => ({
             group: ['@serval/*', ...allowed.map((name) => `!@serval/${name}`)],
             message: `${room} may import ${allowed.length === 0 ? 'nothing of ours' : allowed.join(', ')} (see ARCHITECTURE.md).`,
           },
-          { regex: '^(\\.\\./)+(api|kube-runtime|node-agent|cli|e2e|bench)/', message: 'Import a room by its package name.' },
+          {
+            regex: '^(\\.\\./)+(api|kube-runtime|node-agent|cli|e2e|bench)/',
+            message: 'Import a room by its package name.',
+          },
         ],
       },
     ],

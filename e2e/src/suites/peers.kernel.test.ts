@@ -119,9 +119,10 @@ describe('peers of a server that moves', () => {
     const rules = `table ip suite {\n${chain('prerouting')}${chain('output')}}\n`;
     for (const host of lab.hosts) await host.run('nft', ['-f', '-'], { input: rules });
     try {
-      const clients = await everywhere<NetworkNode>([...(await pods()), ...lab.hosts], [virtual]);
-      await travel(name, clients);
-      await intact(clients);
+      const clients = await everywhere(await pods(), [virtual]);
+      const onHosts = await everywhere<Host>([lab.host('s2-h1'), lab.host('s3-h1')], [virtual]);
+      await travel(name, [...clients, ...onHosts]);
+      await intact([...clients, ...onHosts]);
     } finally {
       for (const host of lab.hosts) await host.run('nft', ['delete', 'table', 'ip', 'suite']);
     }

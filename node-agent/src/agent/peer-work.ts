@@ -17,6 +17,8 @@ export interface PeerDeps {
   nextFlowId: () => bigint;
   /** a migration of which this node is a peer, and which was not switched here yet */
   isPending: (migration: string) => boolean;
+  /** the workload of a migration of which this node is the target as well: its pod's rules are not a peer's */
+  arriving: (migration: string) => string;
 }
 
 type Request<Name extends keyof PeerWork> = PeerWork[Name]['request'];
@@ -277,6 +279,7 @@ export class PeerWorks {
     pods = new Map();
     this.migrations.set(migration, pods);
     for (const pod of this.deps.pods.all()) {
+      if (pod.name === this.deps.arriving(migration)) continue;
       const found = recoverPeerRules(BigInt(`0x${migration}`), await this.deps.datapath.flows(pod.name));
       if (found.some(({ rule }) => rule.state === 'active')) this.flipped.add(migration);
       if (found.some(({ rule, previous }) => (previous ?? rule).state === 'held')) this.held.add(migration);
