@@ -79,8 +79,9 @@ SAL_INLINE __u8 sal_worth_keeping(const struct sal_slot *slot, const struct sal_
 
 	if (flags & 0x04)
 		return SAL_KEPT_RESET;
+	/* Sent again, with a timestamp of its own: replaying the first copy would make TCP believe that its timer was wrong. */
 	if (space > 0 && !probe)
-		return (slot->kept & SAL_KEPT_SEGMENT) && !sal_before(header->seq, slot->kept_seq) ? 0 : SAL_KEPT_SEGMENT;
+		return (slot->kept & SAL_KEPT_SEGMENT) && sal_before(slot->kept_seq, header->seq) ? 0 : SAL_KEPT_SEGMENT;
 	/* As new counts too: it may open the window. */
 	return (slot->kept & SAL_KEPT_ACK) && sal_before(header->ack, slot->kept_ack) ? 0 : SAL_KEPT_ACK;
 }

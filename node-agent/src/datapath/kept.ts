@@ -82,7 +82,7 @@ export class KeptStore {
     else if (kind === salKept.SEGMENT) {
       // Who knocks again may have another number: the newest knock is the one that he waits for.
       const isNewcomer = record.header.flowId === 0n;
-      if (isNewcomer || flow.segment === undefined || before(seq, flow.segment.header.seq))
+      if (isNewcomer || flow.segment === undefined || !before(flow.segment.header.seq, seq))
         flow.segment = record;
     } else if (kind === salKept.ACK) {
       if (flow.acknowledgement === undefined || !before(ack, flow.acknowledgement.header.ack))

@@ -65,6 +65,11 @@ const rows: Row[] = [
     sends: [segmentAt(40), segmentAt(10), segmentAt(20)],
     keeps: [['segment', segmentAt(10)]],
   },
+  {
+    name: 'the same one sent again is newer',
+    sends: [segmentAt(0), segmentAt(0, 20)],
+    keeps: [['segment', segmentAt(0, 20)]],
+  },
   { name: 'a keepalive is no segment', sends: [keepalive, segmentAt(0)], keeps: [['segment', segmentAt(0)]] },
   {
     name: 'a keepalive behind the segment goes after it',
