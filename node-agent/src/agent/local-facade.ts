@@ -39,7 +39,7 @@ export interface FacadeDeps {
   checks: () => Promise<CheckView[]>;
 }
 
-const pollMs = 5;
+const pollMs = 2;
 
 export class LocalFacade implements AgentFacade {
   private readonly startedAt = new Date().toISOString();
@@ -148,10 +148,13 @@ export class LocalFacade implements AgentFacade {
   /** Everything is held when the work that the protocol calls move has begun. */
   async freeze(name: string): Promise<FrozenView> {
     const id = this.known(name);
-    await this.deps.external.askFreeze(id);
-    if (!frozenPhases.has(this.deps.phaseOf('source', id) ?? ''))
-      throw this.givenUp(name, this.deps.book.get(name)?.status?.reason);
-    return { migration: id, restoreWithinMs: this.deps.frozenMs };
+    this.deps.external.askFreeze(id);
+    for (;;) {
+      const phase = this.deps.phaseOf('source', id) ?? '';
+      if (frozenPhases.has(phase)) return { migration: id, restoreWithinMs: this.deps.frozenMs };
+      if (givenUpPhases.has(phase)) throw this.givenUp(name, this.deps.book.get(name)?.status?.reason);
+      await delay(pollMs);
+    }
   }
 
   async restored(nameOrId: string): Promise<SwitchedView> {
@@ -200,6 +203,8 @@ const frozenPhases: ReadonlySet<string> = new Set([
   'retiring',
   'retired',
 ]);
+
+const givenUpPhases: ReadonlySet<string> = new Set(['', 'rollingBack', 'aborted']);
 
 function unknownMigration(name: string): ServalError {
   return new ServalError('ERR_NOT_FOUND', {

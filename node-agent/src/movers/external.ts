@@ -18,18 +18,15 @@ function gate(): Gate {
 
 interface Gates {
   freezeAsked: Gate;
-  held: Gate;
   restored: Gate;
 }
 
 export class ExternalMover implements Mover {
   readonly #gates = new Map<string, Gates>();
 
-  /** The caller is about to freeze. Resolves when everything is held. */
-  async askFreeze(migration: string): Promise<void> {
-    const gates = this.#of(migration);
-    gates.freezeAsked.open();
-    await gates.held.opened;
+  /** The caller wants to freeze as soon as everything is held. */
+  askFreeze(migration: string): void {
+    this.#of(migration).freezeAsked.open();
   }
 
   /** The caller has restored it at the target. */
@@ -53,9 +50,8 @@ export class ExternalMover implements Mover {
     return Promise.resolve();
   }
 
-  /** The pod is held by now: the caller may go on. There is nothing that we would carry. */
-  dump(migration: string): Promise<boolean> {
-    this.#of(migration).held.open();
+  /** There is nothing that we would carry. */
+  dump(): Promise<boolean> {
     return Promise.resolve(false);
   }
 
@@ -75,7 +71,7 @@ export class ExternalMover implements Mover {
   #of(migration: string): Gates {
     let gates = this.#gates.get(migration);
     if (gates === undefined) {
-      gates = { freezeAsked: gate(), held: gate(), restored: gate() };
+      gates = { freezeAsked: gate(), restored: gate() };
       this.#gates.set(migration, gates);
     }
     return gates;
