@@ -4,7 +4,7 @@ import type { ResourceStore } from '@serval/kube-runtime';
 import type { Logger } from './log.js';
 import { OneAtATime } from './one-at-a-time.js';
 import { podOf, type PodRegistry } from './pods.js';
-import { addressList, type WaitingPod } from './target-work.js';
+import { podOfWaiting, type WaitingPod } from './target-work.js';
 
 export interface PodFollowerDeps {
   node: string;
@@ -19,15 +19,7 @@ export class PodFollower {
 
   /** Pods that an earlier process made for workloads that may not have come yet. */
   async takeWaiting(waiting: readonly WaitingPod[]): Promise<void> {
-    for (const { workload, sandbox } of waiting)
-      await this.put({
-        name: workload.name,
-        netns: sandbox.netns,
-        interfaces: sandbox.interfaces,
-        addresses: addressList(sandbox.addresses),
-        hostNetwork: false,
-        trackUdp: false,
-      });
+    for (const pod of waiting) await this.put(podOfWaiting(pod));
   }
 
   /** Resolves when all that are declared now are known. Returns what ends it. */

@@ -27,6 +27,8 @@ export interface WaitingPod {
   identityAddresses: string[];
   /** root of the restored process tree */
   pid?: number;
+  /** it has arrived, by a move of this epoch: until its ServalPod is written this record stands for that */
+  epoch?: number;
 }
 
 export interface TargetDeps {
@@ -121,6 +123,9 @@ export class TargetWorks {
 
   /** Rules first: a packet that met the pod without them would be answered with a reset. */
   async resume(migration: string, workload: string, { epoch }: Request<'resume'>): Result<'resume'> {
+    // Asked again after a restart: it runs, and its record is written already.
+    if (this.deps.pods.get(workload)?.workload?.epoch === epoch && !this.deps.waiting.get(migration))
+      return {};
     const waiting = this.waiting(migration);
     const known = await this.known(migration, workload);
     this.running.add(migration);
@@ -161,32 +166,18 @@ export class TargetWorks {
     waiting: WaitingPod,
     epoch: number,
   ): Promise<void> {
-    const { sandbox, mover, identityAddresses, pid } = waiting;
-    const { pausePid, cgroup } = sandbox;
-    const process = pausePid !== undefined && cgroup !== undefined && pid !== undefined;
-    const pod = this.deps.pods.get(workload);
-    const arrived: AgentPod = {
-      name: workload,
-      netns: sandbox.netns,
-      interfaces: sandbox.interfaces,
-      addresses: addressList(sandbox.addresses),
-      hostNetwork: false,
-      trackUdp: pod?.trackUdp ?? false,
-      workload: {
-        uid: waiting.workload.uid,
-        epoch,
-        mover,
-        identityAddresses,
-        ...(process ? { process: { pausePid, pid, cgroup } } : {}),
-      },
-    };
+    const trackUdp = this.deps.pods.get(workload)?.trackUdp ?? false;
+    const arrived = { ...podOfWaiting({ ...waiting, epoch }), name: workload, trackUdp };
     await this.deps.pods.put(arrived);
-    // Written down once the clients have caught up; the waiting pod's record stands for it until then.
-    setTimeout(() => void this.writeArrival(migration, arrived), arrivalMs).unref();
+    // The ServalPod is written once the clients have caught up; the waiting pod's record stands for it until then, and for
+    // longer where it can not be written. Nobody waits for either: the peers come first, also where a disk is full.
+    this.deps.waiting.put(migration, { ...waiting, epoch }).catch(() => undefined);
+    setTimeout(() => void this.writeArrival(migration, arrived).catch(() => undefined), arrivalMs).unref();
   }
 
   private async writeArrival(migration: string, arrived: AgentPod): Promise<void> {
     await this.deps.arrived(arrived);
+    await this.deps.waiting.remove(migration);
     await rm(this.imagesDir(migration), { recursive: true, force: true });
   }
 
@@ -247,6 +238,32 @@ const arrivalMs = 50;
 function place(name: string, { sandbox, pid }: WaitingPod): MoverPlace {
   const { pausePid = 0, cgroup = '' } = sandbox;
   return { name, pausePid, cgroup, ...(pid === undefined ? {} : { pid }) };
+}
+
+/** As this node knows it: with its workload once that has arrived. */
+export function podOfWaiting({
+  workload,
+  sandbox,
+  mover,
+  identityAddresses,
+  pid,
+  epoch,
+}: WaitingPod): AgentPod {
+  const { netns, interfaces, addresses, pausePid, cgroup } = sandbox;
+  const process = pausePid !== undefined &&
+    cgroup !== undefined &&
+    pid !== undefined && { pausePid, pid, cgroup };
+  const pod: AgentPod = {
+    name: workload.name,
+    netns,
+    interfaces,
+    addresses: addressList(addresses),
+    hostNetwork: false,
+    trackUdp: false,
+  };
+  if (epoch !== undefined)
+    pod.workload = { uid: workload.uid, epoch, mover, identityAddresses, ...(process ? { process } : {}) };
+  return pod;
 }
 
 export function addressList({ ipv4, ipv6 }: TargetAddresses): string[] {

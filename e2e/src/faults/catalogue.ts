@@ -1,0 +1,88 @@
+/** What is broken on purpose, and what must come of it. docs/reliability.md lists the same (reliability.test.ts). */
+
+/** `completed`: the workload runs at the target; `rolled back`: it goes on at the source; `either`: it may be both. */
+export type Outcome = 'completed' | 'rolled back' | 'either';
+
+export interface Fault {
+  name: string;
+  outcome: Outcome;
+}
+
+export type Who = 'source' | 'target' | 'peer';
+
+export interface Kill extends Fault {
+  who: Who;
+  phase?: string;
+  /** after the nth record of this kind was written */
+  written?: string;
+  nth?: number;
+}
+
+export interface Cut extends Fault {
+  who: Who;
+  phase: string;
+  ms: number;
+}
+
+const kill = (who: Who, phase: string, outcome: Outcome): Kill => ({
+  name: `agent of the ${who} killed while ${phase}`,
+  who,
+  phase,
+  outcome,
+});
+
+const killAfter = (who: Who, written: string, nth: number, what: string, outcome: Outcome): Kill => ({
+  name: `agent of the ${who} killed right after it has written down ${what}`,
+  who,
+  written,
+  nth,
+  outcome,
+});
+
+/** A phase is told before what it leads to is written down: killed at `released`, it was not released. */
+export const kills: readonly Kill[] = [
+  // Declared, and not written down yet that it was begun: the restarted agent rolls that back and begins once more.
+  kill('source', 'preparing', 'either'),
+  ...['planning', 'telling', 'quiescing', 'holding', 'freezing', 'moving'].map((phase) =>
+    kill('source', phase, 'rolled back'),
+  ),
+  ...['restoring', 'restored', 'released'].map((phase) => kill('source', phase, 'rolled back')),
+  killAfter('source', 'source', 3, 'that it is released', 'completed'),
+  kill('source', 'retiring', 'completed'),
+  kill('source', 'retired', 'completed'),
+  ...['making', 'prepared'].map((phase) => kill('target', phase, 'completed')),
+  kill('target', 'restoring', 'either'),
+  kill('target', 'restored', 'either'),
+  killAfter('target', 'target', 2, 'that it stands restored', 'completed'),
+  ...['owner', 'telling', 'switching', 'done'].map((phase) => kill('target', phase, 'completed')),
+  killAfter('target', 'target', 3, 'that it owns the workload', 'completed'),
+  ...['prepared', 'held', 'switched'].map((phase) => kill('peer', phase, 'completed')),
+  killAfter('peer', 'peer', 1, 'that it is prepared', 'completed'),
+];
+
+const cut = (who: Who, phase: string, ms: number, outcome: Outcome): Cut => ({
+  name: `host of the ${who} cut off for ${ms / 1000} s while ${phase}`,
+  who,
+  phase,
+  ms,
+  outcome,
+});
+
+const shortCutMs = 1_500;
+/** longer than the deadline of the freeze */
+const longCutMs = 5_000;
+
+export const cuts: readonly Cut[] = [
+  ...['preparing', 'telling', 'quiescing', 'holding', 'freezing', 'moving', 'restoring'].map((phase) =>
+    cut('source', phase, shortCutMs, 'either'),
+  ),
+  ...['released', 'retiring'].map((phase) => cut('source', phase, shortCutMs, 'completed')),
+  cut('source', 'moving', longCutMs, 'rolled back'),
+  ...['prepared', 'restoring', 'restored'].map((phase) => cut('target', phase, shortCutMs, 'either')),
+  ...['owner', 'telling', 'switching'].map((phase) => cut('target', phase, shortCutMs, 'completed')),
+  cut('target', 'restored', longCutMs, 'either'),
+  cut('peer', 'held', shortCutMs, 'either'),
+  cut('peer', 'prepared', shortCutMs, 'either'),
+];
+
+export const allFaults: readonly Fault[] = [...kills, ...cuts];
