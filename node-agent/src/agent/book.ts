@@ -45,6 +45,8 @@ export class MigrationBook {
     const entry: Entry = { name: object.metadata.name, beganMs: performance.now(), spans: [], status };
     this.entries.set(migration, entry);
     this.changed(migration, entry);
+    // Its id at once: a restarted agent would begin it a second time.
+    void this.write(migration, entry);
   }
 
   /** An earlier process began it. What it took until now is not known any more. */

@@ -2,9 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { migrationResult, type ServalMigration } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
+import { canonicalAddress } from '../datapath/address.js';
+import { boundAddresses } from '../host/bound-addresses.js';
 import type { Event, Role } from '../protocol/effects.js';
 import type { MigrationBook } from './book.js';
-import type { PodRegistry } from './pods.js';
+import type { AgentPod, PodRegistry } from './pods.js';
 
 export interface StarterDeps {
   store: ResourceStore;
@@ -28,7 +30,7 @@ export class MigrationStarter {
   private declared(object: ServalMigration): void {
     if (migrationResult(object) !== undefined || this.deps.book.knows(object.metadata.name)) return;
     const begun = object.status?.migration;
-    if (begun === undefined) this.begin(object);
+    if (begun === undefined) void this.begin(object);
     else this.goOn(object, begun);
   }
 
@@ -42,26 +44,31 @@ export class MigrationStarter {
       void book.end(migration, 'failed', 'the agent was restarted in the middle of it');
   }
 
-  private begin(object: ServalMigration): void {
+  private async begin(object: ServalMigration): Promise<void> {
     const { book, pods, core, dispatch } = this.deps;
     const { workload, targetNode, mover } = object.spec;
     const pod = pods.get(workload);
     if (pod?.workload === undefined) return; // it is of another node
-    const { epoch, uid, identityAddresses } = pod.workload;
+    const { epoch, uid } = pod.workload;
     const migration = randomBytes(8).toString('hex');
     book.begin(object, migration);
-    dispatch({
-      type: 'start',
-      migration,
-      epoch: epoch + 1,
-      workload: { name: workload, uid },
-      target: targetNode,
-      mover: mover ?? pod.workload.mover,
-      image: { trackUdp: pod.trackUdp },
-      addresses: [...pod.addresses, ...identityAddresses],
-    });
+    try {
+      dispatch({
+        type: 'start',
+        migration,
+        epoch: epoch + 1,
+        workload: { name: workload, uid },
+        target: targetNode,
+        mover: mover ?? pod.workload.mover,
+        image: { trackUdp: pod.trackUdp },
+        addresses: [...pod.addresses, ...(await identitiesInUse(pod))],
+      });
+    } catch (error) {
+      await book.end(migration, 'failed', (error as Error).message);
+      return;
+    }
     if (core.phase('source', migration) === undefined)
-      void book.end(migration, 'failed', book.get(object.metadata.name)?.status?.reason ?? 'it was refused');
+      await book.end(migration, 'failed', book.get(object.metadata.name)?.status?.reason ?? 'it was refused');
   }
 
   private deleted(object: ServalMigration): void {
@@ -70,4 +77,12 @@ export class MigrationStarter {
       this.deps.dispatch({ type: 'cancel', migration });
     this.deps.book.deleted(object.metadata.name);
   }
+}
+
+/** Of the places where the workload has been, those that a socket of it still names: the others are done with. */
+async function identitiesInUse({ netns, workload }: AgentPod): Promise<string[]> {
+  const identities = workload?.identityAddresses ?? [];
+  if (identities.length === 0) return [];
+  const used = await boundAddresses(netns);
+  return identities.filter((address) => used.has(canonicalAddress(address)));
 }
