@@ -191,7 +191,8 @@ export async function startPod(
     'link set eth0 up',
     ...defaultRoutes('eth0', plan.gateway4, plan.gateway6),
   ];
-  const lastPid = 1000 + 200 * (ordinal % 100); // PIDs go up to 32767 at least
+  // PIDs go up to 32767 at least. The next hundred pods begin elsewhere: what is started in one of them takes the first PIDs.
+  const lastPid = 1000 + 200 * (ordinal % 100) + 67 * (Math.floor(ordinal / 100) % 3);
   const pid = await startPause(netns, lastPid, lines);
   const pause = identify(pid);
   if (pause !== undefined) return pause;
