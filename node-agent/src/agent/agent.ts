@@ -112,7 +112,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   await serveOthers(config, ground, { core, runner, works }, closers);
   const sweeper = new Sweeper({ datapath, pods, core, dispatch, log });
   closers.push(() => sweeper.stop());
-  closers.push(new MigrationStarter({ store, pods, book, core, dispatch }).follow());
+  closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
   await serveHere(config, version, ground, { core, pods, book, external, dispatch, metrics, log }, closers);
 }
 

@@ -3,12 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { migrationResult, type ServalMigration } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
 import { canonicalAddress } from '../datapath/address.js';
+import type { Datapath } from '../datapath/types.js';
 import { boundAddresses } from '../host/bound-addresses.js';
 import type { Event, Role } from '../protocol/effects.js';
 import type { MigrationBook } from './book.js';
 import type { AgentPod, PodRegistry } from './pods.js';
 
 export interface StarterDeps {
+  datapath: Datapath;
   store: ResourceStore;
   pods: PodRegistry;
   book: MigrationBook;
@@ -61,7 +63,7 @@ export class MigrationStarter {
         target: targetNode,
         mover: mover ?? pod.workload.mover,
         image: { trackUdp: pod.trackUdp },
-        addresses: [...pod.addresses, ...(await identitiesInUse(pod))],
+        addresses: [...pod.addresses, ...(await this.identitiesInUse(pod))],
       });
     } catch (error) {
       await book.end(migration, 'failed', (error as Error).message);
@@ -71,18 +73,22 @@ export class MigrationStarter {
       await book.end(migration, 'failed', book.get(object.metadata.name)?.status?.reason ?? 'it was refused');
   }
 
+  /**
+   * Of the places where the workload has been, those that it still goes by: sockets that are bound there, and flows that
+   * came from there (a UDP server that is bound to no address has nothing but these). The others are done with.
+   */
+  private async identitiesInUse({ name, netns, workload }: AgentPod): Promise<string[]> {
+    const identities = workload?.identityAddresses ?? [];
+    if (identities.length === 0) return [];
+    const used = await boundAddresses(netns);
+    for (const { identity } of await this.deps.datapath.flows(name)) used.add(identity.local.address);
+    return identities.filter((address) => used.has(canonicalAddress(address)));
+  }
+
   private deleted(object: ServalMigration): void {
     const migration = this.deps.book.idOf(object.metadata.name) ?? object.status?.migration;
     if (migration !== undefined && migrationResult(object) === undefined)
       this.deps.dispatch({ type: 'cancel', migration });
     this.deps.book.deleted(object.metadata.name);
   }
-}
-
-/** Of the places where the workload has been, those that a socket of it still names: the others are done with. */
-async function identitiesInUse({ netns, workload }: AgentPod): Promise<string[]> {
-  const identities = workload?.identityAddresses ?? [];
-  if (identities.length === 0) return [];
-  const used = await boundAddresses(netns);
-  return identities.filter((address) => used.has(canonicalAddress(address)));
 }
