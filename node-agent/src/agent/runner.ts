@@ -191,7 +191,7 @@ export class Runner {
     const { migration, kind } = message;
     const start = performance.now();
     try {
-      const reply = to === this.deps.node ? await this.handle(to, message) : await this.ask(to, message);
+      const reply = to === this.deps.node ? await this.askSelf(message) : await this.ask(to, message);
       this.deps.observe.span(role, migration, kind, start, performance.now() - start);
       this.deps.observe.sent(kind, reply.ok ? 'replied' : 'refused');
       this.dispatch({ type: 'replied', role, migration, request, reply });
@@ -201,6 +201,12 @@ export class Runner {
       this.deps.observe.unreached(to, message, reason);
       this.dispatch({ type: 'unreached', role, migration, request, reason });
     }
+  }
+
+  /** After what goes to others at the same time: they would wait for this node's own work. */
+  private async askSelf(message: Message): Promise<Reply> {
+    await new Promise((resolve) => setImmediate(resolve));
+    return this.handle(this.deps.node, message);
   }
 
   private ask(to: NodeName, message: Message): Promise<Reply> {
