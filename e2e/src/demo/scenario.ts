@@ -88,6 +88,7 @@ async function runMigrations(
   progress: Progress,
   options: ScenarioOptions,
 ): Promise<{ moves: Move[]; results: MigrationResult[] }> {
+  await progress.run('move something small first: the agents have not run yet', () => world.rehearse());
   const running = await progress.run('redis-server in site 1', async () => {
     const workload = await world.startRedis(await world.seat('s1-h1'));
     await world.declare(workload);
