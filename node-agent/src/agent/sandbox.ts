@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { ServalError } from '@serval/api';
 import type { TargetAddresses, WorkloadName } from '../protocol/messages.js';
+import type { AgentPod } from './pods.js';
 
 /** A pod that waits: its namespaces, its addresses, and an empty cgroup of its own. */
 export interface Sandbox {
@@ -82,4 +83,18 @@ function bad(command: readonly string[], reason: string, cause?: unknown): Serva
     remedy: 'Run it by hand with a JSON object on standard input; see docs/agent.md for what it must answer',
     cause,
   });
+}
+
+/** A pod that is declared, with or without a process in it, as the sandbox that it is. */
+export function sandboxOf({ netns, interfaces, addresses, workload }: AgentPod): Sandbox {
+  const { pausePid, cgroup } = workload?.process ?? {};
+  const ipv4 = addresses.find((address) => !address.includes(':'));
+  const ipv6 = addresses.find((address) => address.includes(':'));
+  return {
+    netns,
+    interfaces,
+    addresses: { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) },
+    ...(pausePid === undefined ? {} : { pausePid }),
+    ...(cgroup === undefined ? {} : { cgroup }),
+  };
 }

@@ -14,7 +14,7 @@ import type { KeptShelf } from './kept-shelf.js';
 import { OneAtATime } from './one-at-a-time.js';
 import { addressLike, planSource, type OwnFlow } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
-import type { SandboxMaker } from './sandbox.js';
+import { sandboxOf, type SandboxMaker } from './sandbox.js';
 
 /** Time that packets under way get to arrive, and their acknowledgements to return, after the peers hold: a few RTTs. */
 const settleMs = 1;
@@ -215,18 +215,4 @@ function isOpening({ direction, kind }: KeptPacket): boolean {
 export function place(pod: AgentPod): MoverPlace {
   const { pausePid = 0, cgroup = '', pid } = pod.workload?.process ?? {};
   return { name: pod.name, pausePid, cgroup, ...(pid === undefined ? {} : { pid }) };
-}
-
-function sandboxOf(pod: AgentPod): Parameters<SandboxMaker['remove']>[0] {
-  const { netns, interfaces, addresses } = pod;
-  const { pausePid, cgroup } = pod.workload?.process ?? {};
-  const ipv4 = addresses.find((address) => !address.includes(':'));
-  const ipv6 = addresses.find((address) => address.includes(':'));
-  return {
-    netns,
-    interfaces,
-    addresses: { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) },
-    ...(pausePid === undefined ? {} : { pausePid }),
-    ...(cgroup === undefined ? {} : { cgroup }),
-  };
 }

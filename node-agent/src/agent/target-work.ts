@@ -17,7 +17,7 @@ import type { KeptShelf } from './kept-shelf.js';
 import { OneAtATime } from './one-at-a-time.js';
 import { targetRule } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
-import type { Sandbox, SandboxMaker } from './sandbox.js';
+import { sandboxOf, type Sandbox, type SandboxMaker } from './sandbox.js';
 
 /** A pod that waits, as it is written down: a restarted agent must be able to resume it, or to take it away. */
 export interface WaitingPod {
@@ -184,7 +184,7 @@ export class TargetWorks {
   private async sandbox(migration: string, { workload }: Request<'makePod'>): Promise<Sandbox> {
     if (this.deps.sandboxes !== undefined) return this.deps.sandboxes.create(migration, workload);
     const declared = this.deps.pods.get(workload.name);
-    if (declared !== undefined && declared.workload === undefined) return declaredSandbox(declared);
+    if (declared !== undefined && declared.workload === undefined) return sandboxOf(declared);
     throw new ServalError('ERR_MOVER', {
       subject: `workload ${workload.name}`,
       reason: 'this node has no pod that waits for it, and no sandbox command to make one',
@@ -274,16 +274,6 @@ export function addressList({ ipv4, ipv6 }: TargetAddresses): string[] {
 function foreignTo({ addresses }: Sandbox, identities: readonly string[]): string[] {
   const own = addressList(addresses);
   return identities.filter((address) => !own.includes(address));
-}
-
-function declaredSandbox({ netns, interfaces, addresses }: AgentPod): Sandbox {
-  const ipv4 = addresses.find((address) => !address.includes(':'));
-  const ipv6 = addresses.find((address) => address.includes(':'));
-  return {
-    netns,
-    interfaces,
-    addresses: { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) },
-  };
 }
 
 /** What the workload believes to be its peers' addresses, where they are elsewhere by now. */
