@@ -22,6 +22,12 @@ interface Entry {
   whole: AnyObject;
 }
 
+/** An object of this file is another file's: a problem, unless that other one is just being renamed. */
+export interface Double {
+  owner: string;
+  problem: ResourceProblem;
+}
+
 export interface StatusRecord {
   /** of the object that it was written for, where that had one */
   uid?: string | undefined;
@@ -50,18 +56,21 @@ export class Contents {
   }
 
   /** A file has this text now, or is gone. */
-  setFile(file: string, text: string | undefined): { changes: Change[]; problems: ResourceProblem[] } {
+  setFile(
+    file: string,
+    text: string | undefined,
+  ): { changes: Change[]; problems: ResourceProblem[]; doubles: Double[] } {
     const before = this.files.get(file) ?? new Map<string, AnyObject>();
     const { objects, problems } = text === undefined ? noObjects : this.read(file, text, before);
     if (text === undefined) this.files.delete(file);
     else this.files.set(file, objects);
     const keys = new Set([...before.keys(), ...objects.keys()]);
     const changes = [...keys].flatMap((key) => this.settle(key, file) ?? []);
-    for (const key of objects.keys()) {
+    const doubles = [...objects.keys()].flatMap((key) => {
       const owner = this.fileOf(key);
-      if (owner !== undefined && owner !== file) problems.push(alsoIn(file, key, owner));
-    }
-    return { changes, problems };
+      return owner === undefined || owner === file ? [] : { owner, problem: alsoIn(file, key, owner) };
+    });
+    return { changes, problems, doubles };
   }
 
   /** The status file of an object says this now, or is gone. */

@@ -64,7 +64,7 @@ describe('DirectoryStore reads', () => {
       await until('z', () => nodes.includes('added z'));
       await rm(join(directory, 'm.yml'));
       await until('deleted', () => nodes.at(-1) === 'deleted a');
-      expect(nodes.filter((event) => event.endsWith(' a')).slice(0, 2)).toEqual(['added a', 'modified a']);
+      expect(nodes.filter((event) => event.endsWith(' a'))).toEqual(['added a', 'modified a', 'deleted a']);
       expect(problems).toEqual([]);
     }));
 
@@ -157,7 +157,6 @@ describe('DirectoryStore writes', () => {
       expect(applied.metadata).toMatchObject({ name: 'a', uid: expect.any(String) });
       expect(store.get('ServalNode', 'a')).toBe(applied);
       expect(await store.apply(node('a'))).toBe(applied);
-      await sleep(150);
       expect(nodes).toEqual(['added a']);
       expect((await readdir(directory)).sort()).toEqual(['servalnode_a.yaml', 'status']);
     }));

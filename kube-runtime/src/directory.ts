@@ -180,14 +180,14 @@ export class DirectoryStore implements ResourceStore {
       this.#sightings.delete(file);
       return;
     }
-    const quietMs = this.#options.quietMs ?? 50;
-    const before = this.#sightings.get(file);
+    // One that is gone counts later than one that came: what was renamed is then never missing in between.
+    const quietMs = (this.#options.quietMs ?? 50) * (signature === undefined ? 2 : 1);
     const now = performance.now();
-    if (before !== undefined && before.signature === signature && now - before.since >= quietMs)
-      return this.#readFile(file, signature);
-    if (before?.signature !== signature || before === undefined)
-      this.#sightings.set(file, { signature, since: now });
-    this.#later(file, quietMs);
+    const before = this.#sightings.get(file);
+    const since = before?.signature === signature ? (before?.since ?? now) : now;
+    if (now - since >= quietMs) return this.#readFile(file, signature);
+    this.#sightings.set(file, { signature, since });
+    this.#later(file, Math.ceil(quietMs - (now - since)));
   }
 
   async #readFile(file: string, signature: string | undefined): Promise<void> {
@@ -195,7 +195,7 @@ export class DirectoryStore implements ResourceStore {
     if (signature === undefined) this.#read.delete(file);
     else this.#read.set(file, signature);
     try {
-      this.#update(file, await readIfThere(this.#path(file)));
+      await this.#update(file, await readIfThere(this.#path(file)));
     } catch (error) {
       this.#report(file, error);
     }
@@ -206,11 +206,13 @@ export class DirectoryStore implements ResourceStore {
     const signature = await signatureOf(this.#path(file));
     if (signature === undefined) this.#read.delete(file);
     else this.#read.set(file, signature);
-    this.#update(file, text);
+    await this.#update(file, text);
   }
 
-  #update(file: string, text: string | undefined): void {
-    const { changes, problems } = this.#contents.setFile(file, text);
+  async #update(file: string, text: string | undefined): Promise<void> {
+    const { changes, problems, doubles } = this.#contents.setFile(file, text);
+    for (const { owner, problem } of doubles)
+      if ((await signatureOf(this.#path(owner))) !== undefined) problems.push(problem);
     for (const problem of problems) this.#problem({ ...problem, file: this.#path(file) });
     for (const change of changes) {
       this.#emit(change);
