@@ -53,9 +53,11 @@ describe('Contents', () => {
   it('gives an object of two files to the first, and to the other when that gives it up', () => {
     const contents = new Contents();
     contents.setFile('f', nodeText('a'));
-    const { changes, problems } = contents.setFile('g', nodeText('a', '192.0.2.7:1'));
-    expect(changes).toEqual([]);
-    expect(problems).toMatchObject([{ file: 'g', reason: expect.stringContaining('f') }]);
+    const { changes, problems, doubles } = contents.setFile('g', nodeText('a', '192.0.2.7:1'));
+    expect([changes, problems]).toEqual([[], []]);
+    expect(doubles).toMatchObject([
+      { owner: 'f', problem: { file: 'g', reason: expect.stringContaining('f') } },
+    ]);
     expect(contents.fileOf(a)).toBe('f');
     expect(brief(contents.setFile('f', undefined).changes)).toEqual([`modified ${a}`]);
     expect(contents.get(a)).toMatchObject({ spec: { address: '192.0.2.7:1' } });
