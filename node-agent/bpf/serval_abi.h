@@ -20,6 +20,7 @@ enum sal_limit {
 	SAL_REASONS_MAX = 32,
 	SAL_KEEP_MAX = 9216, /* the longest packet that a hold keeps: a jumbo frame */
 	SAL_KEEP_SMALL = 1792,
+	SAL_KEEP_LATER = 64, /* segments of one flow that are kept in one hold behind the lowest one */
 };
 
 enum sal_direction {
@@ -102,7 +103,7 @@ struct sal_slot {
 	__u8 state; /* enum sal_state */
 	__u8 kept; /* bits of enum sal_kept */
 	__u8 flags; /* bits of enum sal_slot_flag */
-	__u8 reserved;
+	__u8 kept_later; /* segments behind the lowest one that were kept in this hold */
 	__u32 address_diff; /* ones' complement sum of (new - old) over both addresses */
 	__u32 port_diff; /* the same over both ports */
 	struct sal_tuple to;

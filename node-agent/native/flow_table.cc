@@ -260,6 +260,7 @@ void FlowTable::plan_one(uint32_t index, const uint8_t* body) {
   written.kept = 0;
   written.packets = 0;
   written.bytes = 0;
+  written.kept_later = 0;
   written.kept_seq = 0;
   written.kept_ack = 0;
 
@@ -358,6 +359,7 @@ Napi::Value FlowTable::set_state(const Napi::CallbackInfo& info) {
     // Programs touch what was kept in HELD alone, so it is ours until the state says so.
     if (state == SAL_STATE_HELD && slot.state != SAL_STATE_HELD) {
       slot.kept = 0;
+      slot.kept_later = 0;
       slot.kept_seq = 0;
       slot.kept_ack = 0;
     }

@@ -95,6 +95,7 @@ function bodies(ports: number[], change: Partial<SalSlot> = {}): Buffer {
       portDiff: 0,
       packets: 0n,
       bytes: 0n,
+      keptLater: 0,
       keptSeq: 0,
       keptAck: 0,
     };
@@ -139,8 +140,8 @@ describe('the flow table', () => {
 
   it('starts counters and kept marks at zero, whatever it is given', async () => {
     const { table } = await openTable();
-    const slots = table.insert(bodies([1], { packets: 5n, bytes: 6n, kept: 3, keptSeq: 7, keptAck: 8 }));
-    const zero = { packets: 0n, bytes: 0n, kept: 0, keptSeq: 0, keptAck: 0 };
+    const slots = table.insert(bodies([1], { packets: 5n, bytes: 6n, kept: 3, keptLater: 2, keptSeq: 7, keptAck: 8 }));
+    const zero = { packets: 0n, bytes: 0n, kept: 0, keptLater: 0, keptSeq: 0, keptAck: 0 };
     expect(salSlot.read(table.read(slots))).toMatchObject(zero);
   });
 
@@ -163,11 +164,12 @@ describe('the flow table', () => {
   it('forgets what was kept when a slot enters HELD, and only then', async () => {
     const { table, slots: map } = await openTable();
     const slots = table.insert(bodies([1]));
-    const kept = { kept: 3, keptSeq: 100, keptAck: 200 };
+    const kept = { kept: 3, keptLater: 4, keptSeq: 100, keptAck: 200 };
     poke(map, slots[0] ?? 0, kept);
     table.setState(slots, salState.HELD);
     expect(salSlot.read(table.read(slots))).toMatchObject({
       kept: 0,
+      keptLater: 0,
       flags: 0,
       keptSeq: 0,
       keptAck: 0,

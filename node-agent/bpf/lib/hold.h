@@ -2,8 +2,8 @@
 /*
  * Hold: a flow's packets are kept back while its far end is frozen. TCP sends again what it loses, but only when a
  * timer runs out; so what it would send first goes to user space, which replays it at the switch: the segment with
- * the lowest sequence number, the newest acknowledgement, a reset. Datagrams have nobody who sends them again: each
- * goes to user space, which keeps a bounded number.
+ * the lowest sequence number, the first ones behind it and the newest, the newest acknowledgement, a reset. Datagrams
+ * have nobody who sends them again: each goes to user space, which keeps a bounded number.
  */
 #ifndef SAL_HOLD_H
 #define SAL_HOLD_H
@@ -69,6 +69,12 @@ SAL_INLINE enum sal_reason sal_emit(struct __sk_buff *skb, const struct sal_pack
 	return SAL_REASON_HELD;
 }
 
+/* Behind the lowest segment that was kept: it helps as long as there are not many of them. */
+SAL_INLINE bool sal_is_later(const struct sal_slot *slot, const struct sal_kept_packet *header)
+{
+	return (slot->kept & SAL_KEPT_SEGMENT) && sal_before(slot->kept_seq, header->seq);
+}
+
 /* What this segment is worth to the replay, 0 for nothing. */
 SAL_INLINE __u8 sal_worth_keeping(const struct sal_slot *slot, const struct sal_kept_packet *header)
 {
@@ -81,7 +87,7 @@ SAL_INLINE __u8 sal_worth_keeping(const struct sal_slot *slot, const struct sal_
 		return SAL_KEPT_RESET;
 	/* Sent again, with a timestamp of its own: replaying the first copy would make TCP believe that its timer was wrong. */
 	if (space > 0 && !probe)
-		return (slot->kept & SAL_KEPT_SEGMENT) && sal_before(slot->kept_seq, header->seq) ? 0 : SAL_KEPT_SEGMENT;
+		return sal_is_later(slot, header) && slot->kept_later >= SAL_KEEP_LATER ? 0 : SAL_KEPT_SEGMENT;
 	/* As new counts too: it may open the window. */
 	return (slot->kept & SAL_KEPT_ACK) && sal_before(header->ack, slot->kept_ack) ? 0 : SAL_KEPT_ACK;
 }
@@ -89,7 +95,9 @@ SAL_INLINE __u8 sal_worth_keeping(const struct sal_slot *slot, const struct sal_
 /* Only once the ring buffer has it: what found no room there is welcome when it is sent again. */
 SAL_INLINE void sal_note_kept(struct sal_slot *slot, const struct sal_kept_packet *header)
 {
-	if (header->kind == SAL_KEPT_SEGMENT)
+	if (header->kind == SAL_KEPT_SEGMENT && sal_is_later(slot, header))
+		slot->kept_later++;
+	else if (header->kind == SAL_KEPT_SEGMENT)
 		slot->kept_seq = header->seq;
 	else if (header->kind == SAL_KEPT_ACK)
 		slot->kept_ack = header->ack;

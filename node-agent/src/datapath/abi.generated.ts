@@ -46,6 +46,7 @@ export const salLimit = {
   REASONS_MAX: 32,
   KEEP_MAX: 9216,
   KEEP_SMALL: 1792,
+  KEEP_LATER: 64,
 } as const;
 
 export const salDirection = {
@@ -258,6 +259,7 @@ export interface SalSlot {
   state: number;
   kept: number;
   flags: number;
+  keptLater: number;
   addressDiff: number;
   portDiff: number;
   to: SalTuple;
@@ -271,13 +273,14 @@ export interface SalSlot {
 
 export const salSlot = {
   size: 128,
-  offset: { match: 0, state: 40, kept: 41, flags: 42, addressDiff: 44, portDiff: 48, to: 52, flowId: 88, migration: 96, packets: 104, bytes: 112, keptSeq: 120, keptAck: 124 },
+  offset: { match: 0, state: 40, kept: 41, flags: 42, keptLater: 43, addressDiff: 44, portDiff: 48, to: 52, flowId: 88, migration: 96, packets: 104, bytes: 112, keptSeq: 120, keptAck: 124 },
   read(buffer: Buffer, at = 0): SalSlot {
     return {
       match: salKey.read(buffer, at),
       state: buffer.readUInt8(at + 40),
       kept: buffer.readUInt8(at + 41),
       flags: buffer.readUInt8(at + 42),
+      keptLater: buffer.readUInt8(at + 43),
       addressDiff: buffer.readUInt32LE(at + 44),
       portDiff: buffer.readUInt32LE(at + 48),
       to: salTuple.read(buffer, at + 52),
@@ -294,6 +297,7 @@ export const salSlot = {
     buffer.writeUInt8(value.state, at + 40);
     buffer.writeUInt8(value.kept, at + 41);
     buffer.writeUInt8(value.flags, at + 42);
+    buffer.writeUInt8(value.keptLater, at + 43);
     buffer.writeUInt32LE(value.addressDiff, at + 44);
     buffer.writeUInt32LE(value.portDiff, at + 48);
     salTuple.write(buffer, at + 52, value.to);

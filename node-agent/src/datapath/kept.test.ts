@@ -66,8 +66,28 @@ function taken(...records: Buffer[]): Array<[string, number, number]> {
 }
 
 describe('what a replay sends', () => {
-  it('is the segment with the lowest sequence number, whatever came first', () => {
-    expect(taken(segment(2000), segment(1000), segment(3000))).toEqual([['segment', 1000, 500]]);
+  it('are the segments from the lowest sequence number on, whatever came first', () => {
+    expect(taken(segment(2000), segment(1000), segment(4000), segment(3000))).toEqual([
+      ['segment', 1000, 500],
+      ['segment', 3000, 500],
+      ['segment', 4000, 500],
+    ]);
+  });
+
+  it('are of many segments the first ones and the newest, each in its newest copy', () => {
+    const many = Array.from({ length: 40 }, (_, i) => segment(1000 + i));
+    const again = [segment(1005, { acknowledgement: 600 }), segment(1039, { acknowledgement: 600 })];
+    expect(taken(...many, ...again)).toEqual([
+      ...[0, 1, 2, 3, 4].map((i) => ['segment', 1000 + i, 500]),
+      ['segment', 1005, 600],
+      ...[6, 7].map((i) => ['segment', 1000 + i, 500]),
+      ['segment', 1039, 600],
+    ]);
+  });
+
+  it('is the lowest segment alone where that was sent again: its sender sends the rest by itself', () => {
+    const again = segment(1000, { acknowledgement: 600 });
+    expect(taken(segment(1000), segment(1004), again)).toEqual([['segment', 1000, 600]]);
   });
 
   it('knows that sequence numbers wrap around', () => {

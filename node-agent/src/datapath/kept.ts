@@ -10,13 +10,20 @@ import type { FlowTuple, KeptPacket } from './types.js';
 
 /** Datagrams kept for one flow; the oldest goes first. A client that waits for an answer rarely has more under way. */
 export const datagramsPerFlow = 64;
+/**
+ * Segments of one flow: the first ones of what is unacknowledged, and the newest. A client that has sent its request in
+ * pieces has it whole then; with the first piece alone it waited for its timer, 200 ms. Of a stream the newest one makes
+ * the receiver say at once what lies between and is lost, so that the sender fills that in a round trip.
+ */
+export const segmentsPerFlow = 9;
 /** Connections to be opened that are kept for one pod: its listen backlogs hold no more, as a rule. */
 export const newcomersPerPod = 4096;
 
 const tcpFlag = { fin: 0x01, push: 0x08 };
 
 interface KeptFlow {
-  segment?: KeptRecord;
+  /** by their sequence numbers */
+  segments: KeptRecord[];
   acknowledgement?: KeptRecord;
   reset?: KeptRecord;
   datagrams: KeptRecord[];
@@ -58,7 +65,7 @@ export class KeptStore {
     if (pod === undefined) this.pods.set(id, (pod = { flows: new Map(), newcomers: new Set() }));
     let flow = pod.flows.get(name);
     if (flow === undefined) {
-      pod.flows.set(name, (flow = { datagrams: [] }));
+      pod.flows.set(name, (flow = { segments: [], datagrams: [] }));
       if (header.flowId === 0n) this.addNewcomer(pod, name);
     }
     return flow;
@@ -69,22 +76,17 @@ export class KeptStore {
     newcomers.add(name);
     if (newcomers.size <= newcomersPerPod) return;
     const [oldest] = newcomers;
-    const { segment } = flows.get(oldest as string) as KeptFlow;
-    if (segment !== undefined) this.countOverflow(segment);
+    flows.get(oldest as string)?.segments.forEach((segment) => this.countOverflow(segment));
     newcomers.delete(oldest as string);
     flows.delete(oldest as string);
   }
 
   /** The programs filter only roughly (two CPUs may race): the last word is here. */
   private put(flow: KeptFlow, record: KeptRecord): void {
-    const { kind, seq, ack } = record.header;
+    const { kind, ack } = record.header;
     if (kind === salKept.RESET) flow.reset = record;
-    else if (kind === salKept.SEGMENT) {
-      // Who knocks again may have another number: the newest knock is the one that he waits for.
-      const isNewcomer = record.header.flowId === 0n;
-      if (isNewcomer || flow.segment === undefined || !before(flow.segment.header.seq, seq))
-        flow.segment = record;
-    } else if (kind === salKept.ACK) {
+    else if (kind === salKept.SEGMENT) flow.segments = withSegment(flow.segments, record);
+    else if (kind === salKept.ACK) {
       if (flow.acknowledgement === undefined || !before(ack, flow.acknowledgement.header.ack))
         flow.acknowledgement = record;
     } else {
@@ -113,13 +115,27 @@ export class KeptStore {
   }
 }
 
+/** The segments that are worth keeping of these and of one that came after them. */
+function withSegment(segments: readonly KeptRecord[], record: KeptRecord): KeptRecord[] {
+  const { seq, flowId } = record.header;
+  const [first] = segments;
+  // Who knocks again may have another number: the newest knock is the one that he waits for. And who sends again what he
+  // has sent first has seen his timer run out: he sends all the rest again by himself, and these copies are old to him.
+  if (first === undefined || flowId === 0n || !before(first.header.seq, seq)) return [record];
+  const all = segments.filter(({ header }) => header.seq !== seq);
+  const behind = all.findIndex(({ header }) => before(seq, header.seq));
+  all.splice(behind < 0 ? all.length : behind, 0, record);
+  if (all.length > segmentsPerFlow) all.splice(-2, 1);
+  return all;
+}
+
 /** A reset makes the rest pointless; an acknowledgement is worth sending where the segment doesn't say as much. */
 function worthSending(flow: KeptFlow): KeptRecord[] {
-  const { reset, segment, acknowledgement, datagrams } = flow;
+  const { reset, segments, acknowledgement, datagrams } = flow;
   if (reset !== undefined) return [reset];
-  const records = [...datagrams];
-  if (segment !== undefined) records.push(segment);
-  if (acknowledgement !== undefined && saysMore(acknowledgement, segment)) records.push(acknowledgement);
+  const records = [...datagrams, ...segments];
+  if (acknowledgement !== undefined && saysMore(acknowledgement, segments.at(-1)))
+    records.push(acknowledgement);
   return records;
 }
 

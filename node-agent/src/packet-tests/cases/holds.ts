@@ -51,19 +51,41 @@ const reset: PacketFields = { flags: 'R', sequence: start };
 
 const rows: Row[] = [
   {
-    name: 'the first segment is kept',
-    sends: [segmentAt(0), segmentAt(10), segmentAt(20)],
-    keeps: [['segment', segmentAt(0)]],
+    name: 'segments are kept in their order',
+    sends: [segmentAt(0), segmentAt(20), segmentAt(10)],
+    keeps: [
+      ['segment', segmentAt(0)],
+      ['segment', segmentAt(10)],
+      ['segment', segmentAt(20)],
+    ],
   },
   {
-    name: 'a lower sequence number takes its place',
+    name: 'of many segments the first ones and the newest are kept',
+    sends: Array.from({ length: 30 }, (_, i) => segmentAt(i * 10)),
+    keeps: [0, 1, 2, 3, 4, 5, 6, 7, 29].map((i) => ['segment', segmentAt(i * 10)]),
+  },
+  {
+    name: 'of more segments than a hold keeps the first ones stay',
+    sends: Array.from({ length: 70 }, (_, i) => segmentAt(i * 10)),
+    keeps: [0, 1, 2, 3, 4, 5, 6, 7, 64].map((i) => ['segment', segmentAt(i * 10)]),
+  },
+  {
+    name: 'the lowest one sent again makes the later ones pointless',
+    sends: [segmentAt(0), segmentAt(10), segmentAt(0, 20)],
+    keeps: [['segment', segmentAt(0, 20)]],
+  },
+  {
+    name: 'a lower sequence number takes the place of a higher one',
     sends: [segmentAt(20), segmentAt(0)],
     keeps: [['segment', segmentAt(0)]],
   },
   {
     name: 'a lower one beyond the wrap-around',
     sends: [segmentAt(40), segmentAt(10), segmentAt(20)],
-    keeps: [['segment', segmentAt(10)]],
+    keeps: [
+      ['segment', segmentAt(10)],
+      ['segment', segmentAt(20)],
+    ],
   },
   {
     name: 'the same one sent again is newer',
@@ -88,7 +110,10 @@ const rows: Row[] = [
   {
     name: 'one byte that an application wrote is one',
     sends: [oneByte, segmentAt(1)],
-    keeps: [['segment', oneByte]],
+    keeps: [
+      ['segment', oneByte],
+      ['segment', segmentAt(1)],
+    ],
   },
   { name: 'a SYN is kept whole', sends: [syn, syn], keeps: [['segment', syn]] },
   { name: 'a FIN is kept', sends: [fin], keeps: [['segment', fin]] },
