@@ -6,8 +6,8 @@ import type { Load, Observation } from './load.js';
 import type { MoveTimes } from './move-times.js';
 import { Stage, withStage } from './stage.js';
 
-/** Rules of earlier hops go 2 s after a switch: the next move does not find them. */
-const betweenMs = 2_500;
+/** Rules of earlier hops go 2 s after a switch: the next move does not find them. The control stands in the middle. */
+const betweenMs = 1_200;
 /** So long everything goes on after a move until it is looked at. */
 const afterMs = 300;
 const slots = 1 << 17;
@@ -29,6 +29,8 @@ export interface Run {
   rolledBack: string[];
   /** the mover's share of the freeze */
   moverMs: Percentiles & { dump: Percentiles; transfer: Percentiles; restore: Percentiles };
+  /** gap over the freeze of the control: the workload merely stood still for as long, after each move */
+  pauseGapMs: Percentiles;
   /** the rest of the freeze, and how much longer than that clients waited: what Serval adds */
   servalMs: Percentiles;
   /** of connections that were opened during the freeze: from the switch until they were established */
@@ -40,6 +42,8 @@ export interface Run {
 interface Seen {
   move: MoveTimes;
   observation: Observation;
+  /** what the clients saw of a mere pause of that length */
+  control: Observation;
 }
 
 export async function measureLoad(
@@ -62,8 +66,13 @@ export async function measureLoad(
         const move = await stage.move();
         await delay(afterMs);
         const observation = await running.end(move);
-        seen.push({ move, observation });
-        progress(`${load.name}: move ${turn} of ${moves}: ${inWords(move, observation)}`);
+        await delay(betweenMs);
+        await running.begin();
+        const pause = await stage.pause(move.freezeMs);
+        await delay(afterMs);
+        const control = await running.end(pause);
+        seen.push({ move, observation, control });
+        progress(`${load.name}: move ${turn} of ${moves}: ${inWords(move, observation, control)}`);
       } catch (error) {
         rolledBack.push((error as Error).message);
         progress(`${load.name}: move ${turn} of ${moves}: ${(error as Error).message}`);
@@ -76,11 +85,12 @@ export async function measureLoad(
 function inWords(
   move: MoveTimes,
   { gapOverFreezeMs, newcomerMs, recoveryMs, ...counts }: Observation,
+  control: Observation,
 ): string {
   const ms = (value: number): string => `${value.toFixed(1)} ms`;
   return [
     `freeze ${ms(move.freezeMs)} (mover ${ms(move.moverMs)})`,
-    `gap over it ${ms(gapOverFreezeMs)}`,
+    `gap over it ${ms(gapOverFreezeMs)} (over a mere pause ${ms(control.gapOverFreezeMs)})`,
     `switch ${ms(move.switchMs)}`,
     ...(newcomerMs === undefined ? [] : [`newcomer ${ms(newcomerMs)}`]),
     ...(recoveryMs === undefined ? [] : [`at 90 % after ${ms(recoveryMs)}`]),
@@ -115,6 +125,7 @@ function summary(load: Load, seen: readonly Seen[], rolledBack: string[]): Run {
       transfer: of(({ move }) => move.transferMs),
       restore: of(({ move }) => move.restoreMs),
     },
+    pauseGapMs: of(({ control }) => control.gapOverFreezeMs),
     servalMs: of(({ move, observation }) =>
       rounded(move.freezeMs - move.moverMs + observation.gapOverFreezeMs, 2),
     ),

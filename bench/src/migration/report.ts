@@ -21,18 +21,33 @@ export function json(results: Results): object {
 const three = ({ p50, p99, max }: Percentiles): string => `${p50} / ${p99} / ${max}`;
 
 function moveTable(runs: readonly Run[]): string {
-  const head = ['load', 'connections', 'n', 'freeze', 'gap over freeze', 'switch', 'resets', 'wrong'];
+  const head = [
+    'load',
+    'connections',
+    'n',
+    'freeze',
+    'gap over freeze',
+    'over a pause',
+    'switch',
+    'resets',
+    'wrong',
+  ];
   const rows = runs.map((run) => [
     run.load,
     run.working === run.connections ? String(run.connections) : `${run.connections} (${run.working} work)`,
     run.rolledBack.length === 0 ? String(run.n) : `${run.n} (${run.rolledBack.length} rolled back)`,
     three(run.freezeMs),
     three(run.gapOverFreezeMs),
+    three(run.pauseGapMs),
     three(run.switchMs),
     String(run.resets),
     run.checksBytes ? String(run.wrongBytes) : '-',
   ]);
-  return `Moves, ms: median / p99 / longest\n${table([head, ...rows])}`;
+  return [
+    'Moves, ms: median / p99 / longest',
+    table([head, ...rows]),
+    'over a pause: the same gap where the workload merely stood still for as long, in its place, after each move.',
+  ].join('\n');
 }
 
 function costTable(runs: readonly Run[]): string {

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ServalError } from '@serval/api';
 import { createLab, Fleet, type Lab, type Pod } from '@serval/e2e';
 import { placeInCgroup } from '@serval/node-agent';
+import { paused } from './pause.js';
 import { moveTimes, type MoveTimes } from './move-times.js';
 import { Watched } from './watched.js';
 
@@ -78,6 +79,11 @@ export class Stage {
     const pods = await this.fleet.agent(to).pods();
     this.location = pods.find(({ name }) => name === workload)?.addresses[0] ?? '';
     return moveTimes(migration);
+  }
+
+  /** Stands still for so long where it is, and nothing else: what its clients see then is no migration's doing. */
+  pause(ms: number): Promise<MoveTimes> {
+    return paused(this.lab.id, ms);
   }
 
   /** To be done when everything is taken away. */
