@@ -2,14 +2,23 @@
 /** The agent of a node, as a program: `servald`. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { runCommandLine, type Actions } from './command-line.js';
 import type { AgentConfig } from './config.js';
 
 const packageFile = new URL('../../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
 
+/**
+ * A switch runs code that an agent runs once in hours, and clients wait for it. So that is compiled at once, on its first
+ * call, and is not thrown away when it has not been used for a while: a first move's clients waited 8 to 11 ms longer than
+ * the freeze instead of 20 to 24, measured with 100 connections of Redis.
+ */
+const engineFlags = ['--always-sparkplug', '--no-lazy-feedback-allocation', '--no-flush-bytecode'];
+
 /** Runs until it is told to stop. What stops it by force stops nothing else: the data plane is the kernel's. */
 async function run(config: AgentConfig): Promise<void> {
+  for (const flag of engineFlags) setFlagsFromString(flag);
   const { startAgent } = await import('./agent.js');
   const agent = await startAgent(config, version);
   await new Promise<void>((resolve) => {

@@ -9,6 +9,7 @@ import type { KeptShelf } from './kept-shelf.js';
 import { migrationId, planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
 import type { PodRegistry } from './pods.js';
 import type { StaleRoutes } from './stale-routes.js';
+import { collectYoungSoon } from './young-heap.js';
 
 export interface PeerDeps {
   datapath: Datapath;
@@ -55,6 +56,7 @@ export class PeerWorks {
     await this.eachPod(rules, async (pod, ofPod) => {
       await this.setHeld(pod, [...ofPod.values()], true);
     });
+    collectYoungSoon();
     return { unknown };
   }
 

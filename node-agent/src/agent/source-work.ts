@@ -15,9 +15,15 @@ import { OneAtATime } from './one-at-a-time.js';
 import { addressLike, planSource, type OwnFlow } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
 import { sandboxOf, type SandboxMaker } from './sandbox.js';
+import { collectYoungSoon } from './young-heap.js';
 
 /** Time that packets under way get to arrive, and their acknowledgements to return, after the peers hold: a few RTTs. */
 const settleMs = 1;
+/**
+ * Before anything is held: everybody has been planning and installing rules until now, and whoever had no processor because
+ * of that catches up first. On two cores clients of a busy workload were up to 14 ms behind when the hold came.
+ */
+const calmMs = 25;
 /** Taking the source apart is in no hurry: the processor belongs to the workload and its clients, who have to catch up. */
 const beforeRetireMs = 100;
 /** Longest silence of an unconnected UDP session that still counts as one. */
@@ -60,6 +66,8 @@ export class SourceWorks {
   async quiesce(migration: string, workload: string): Result<'quiesce'> {
     const pod = this.pod(workload);
     await this.mover(pod).ready(migration);
+    collectYoungSoon();
+    await delay(calmMs);
     await this.deps.datapath.quiescePod(workload, true);
     const end = performance.now() + this.deps.quiesceMs;
     let left = await unfinishedConnections(pod.netns);

@@ -4,10 +4,14 @@
  * detour, for as long as nobody here has the address. There is time for it: as long as the source's pod exists, its
  * hardware address is known.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { detour, endDetour } from '../host/detour.js';
 import type { GatewayRoutes } from '../host/gateway-routes.js';
 import { OneAtATime } from './one-at-a-time.js';
 import type { AgentPod, PodRegistry } from './pods.js';
+
+/** Starting a program takes the agent 1 to 2 ms and a processor 4: not while a workload's clients catch up. */
+const afterSwitchMs = 30;
 
 export class StaleRoutes {
   private readonly turns = new OneAtATime();
@@ -29,6 +33,7 @@ export class StaleRoutes {
   /** The far ends of this pod's flows have left: by address, where they are now. */
   left(pod: AgentPod, moves: ReadonlyMap<string, string>): void {
     this.inTurn(async () => {
+      await delay(afterSwitchMs);
       if (!pod.hostNetwork) await this.routes.leadByGateway(pod.netns, [...moves.keys()]);
       else for (const [old, next] of moves) await this.lead(pod.netns, old, next);
     });

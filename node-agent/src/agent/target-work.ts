@@ -18,6 +18,7 @@ import { OneAtATime } from './one-at-a-time.js';
 import { targetRule } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
 import { sandboxOf, type Sandbox, type SandboxMaker } from './sandbox.js';
+import { collectYoungSoon } from './young-heap.js';
 
 /** A pod that waits, as it is written down: a restarted agent must be able to resume it, or to take it away. */
 export interface WaitingPod {
@@ -115,6 +116,7 @@ export class TargetWorks {
     return this.turns.run(migration, async () => {
       const waiting = this.waiting(migration);
       const mover = this.deps.moverOf(waiting.mover);
+      collectYoungSoon();
       const pid = await mover.restore(migration, place(workload, waiting), this.imagesDir(migration));
       if (pid !== undefined) await this.deps.waiting.put(migration, { ...waiting, pid });
       return {};
