@@ -140,7 +140,9 @@ describe('the flow table', () => {
 
   it('starts counters and kept marks at zero, whatever it is given', async () => {
     const { table } = await openTable();
-    const slots = table.insert(bodies([1], { packets: 5n, bytes: 6n, kept: 3, keptLater: 2, keptSeq: 7, keptAck: 8 }));
+    const slots = table.insert(
+      bodies([1], { packets: 5n, bytes: 6n, kept: 3, keptLater: 2, keptSeq: 7, keptAck: 8 }),
+    );
     const zero = { packets: 0n, bytes: 0n, kept: 0, keptLater: 0, keptSeq: 0, keptAck: 0 };
     expect(salSlot.read(table.read(slots))).toMatchObject(zero);
   });

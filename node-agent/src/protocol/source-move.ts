@@ -140,14 +140,19 @@ export function releaseHeard(turn: SourceTurn, asked: OpenRequest, reply: Reply<
 }
 
 export function lookForStrays(turn: SourceTurn): void {
-  if (turn.state.phase === 'released') run(turn, 'takeStrays', { addresses: turn.state.targetAddresses });
+  if (mayHaveStrays(turn)) run(turn, 'takeStrays', { addresses: turn.state.targetAddresses });
+}
+
+/** The pod that connections are still opened to is there until it is retired. */
+function mayHaveStrays({ state: { phase } }: SourceTurn): boolean {
+  return phase === 'released' || phase === 'retiring';
 }
 
 export function straysTaken(turn: SourceTurn, result: Work['takeStrays']['result'] | undefined): void {
   const { state } = turn;
   if (result !== undefined && result.strays.length > 0)
     state.strays = [...state.strays, ...result.strays.map(({ stray }) => stray)];
-  if (state.phase !== 'released') return;
+  if (!mayHaveStrays(turn)) return;
   setTimer(turn, 'strays', { ms: turn.context.deadlines.straysMs });
   sendStrays(turn);
 }
@@ -170,10 +175,11 @@ export function switched(turn: SourceTurn, incoming: Incoming<'switched'>): void
   if (state.phase === 'released') {
     if (missing.length > 0) state.reason = `not told yet: ${missing.join(', ')}`;
     state.report = report;
-    cancelTimer(turn, 'strays');
-    dropRequests(turn, 'release', 'strays', 'hold', 'unhold');
+    dropRequests(turn, 'release', 'hold', 'unhold');
     enter(turn, 'retiring');
     persist(turn);
+    // What came before the last peer had switched is here by now, and nobody comes any more.
+    lookForStrays(turn);
     run(turn, 'retire', { epoch: state.epoch });
   }
   answer(turn, incoming.ticket, { ok: true });
@@ -181,6 +187,8 @@ export function switched(turn: SourceTurn, incoming: Incoming<'switched'>): void
 
 /** Written down: the workload may come back before this is forgotten, and must not be retired once more then. */
 export function retired(turn: SourceTurn): void {
+  cancelTimer(turn, 'strays');
+  dropRequests(turn, 'strays');
   enter(turn, 'retired');
   persist(turn);
   setTimer(turn, 'settle', { ms: turn.context.deadlines.tombstoneMs });

@@ -67,9 +67,11 @@ describe('a source', () => {
     const report = { resumeMs: 1, switchMs: 2, replayed: 3 };
     expect(source.tell('t', { kind: 'switched', migration: id, missing: [], report }).story).toEqual([
       'persist source',
+      'run takeStrays',
       'run retire',
       'reply t1 ok',
     ]);
+    source.done('source', 'takeStrays', { strays: [] });
     expect(source.done('source', 'retire').timers()).toEqual({ settle: defaultDeadlines.tombstoneMs });
     const state = source.agent.sources.get(id);
     expect(JSON.parse(JSON.stringify(state))).toEqual(state);
@@ -276,8 +278,9 @@ describe('requests', () => {
 });
 
 describe('opening segments that met the hold', () => {
+  const stray = (port: number) => ({ node: 'p', stray: { flow: flow(port), packet: 'AAAA' } });
+
   it('go with the release, and later ones after it', () => {
-    const stray = (port: number) => ({ node: 'p', stray: { flow: flow(port), packet: 'AAAA' } });
     const source = freezing([1])
       .done('source', 'freeze', plan([1]))
       .done('source', 'move');
@@ -288,6 +291,18 @@ describe('opening segments that met the hold', () => {
     expect(source.answer('source', 'release', 't').sent('t')).toMatchObject([
       { kind: 'strays', strays: [stray(9).stray] },
     ]);
+  });
+
+  it('are looked for once more when all have switched, and until the pod is gone', () => {
+    const source = released().answer('source', 'release', 't');
+    const report = { resumeMs: 1, switchMs: 2, replayed: 3 };
+    source.tell('t', { kind: 'switched', migration: id, missing: [], report });
+    source.done('source', 'takeStrays', { strays: [stray(8)] });
+    expect(source.sent('t')).toMatchObject([{ kind: 'strays', strays: [stray(8).stray] }]);
+    source.answer('source', 'strays', 't');
+    expect(source.timeout('source', 'strays').story).toEqual(['run takeStrays']);
+    source.done('source', 'retire');
+    expect(source.done('source', 'takeStrays', { strays: [stray(9)] }).story).toEqual([]);
   });
 });
 
