@@ -16,6 +16,7 @@
 
 #include "descriptor.h"
 #include "error.h"
+#include "urgency.h"
 
 namespace serval {
 
@@ -125,6 +126,7 @@ class Injector {
   explicit Injector(std::vector<Packet>& packets) : packets_(packets) {}
 
   InjectionResult run() {
+    Urgency urgency;
     for (size_t from = 0; from < packets_.size();) {
       const int family = family_of(packets_[from]);
       if (family == 0) {
@@ -136,6 +138,7 @@ class Injector {
         to++;
       }
       send_batch(family, from, to);
+      urgency.bound();
       from = to;
     }
     return std::move(result_);
