@@ -9,6 +9,7 @@ import { ServalError } from '@serval/api';
 import { inside, run, start, stop } from '../shell.js';
 import { medianRatio, rounded, roundedSpread, spread, type Spread } from '../statistics.js';
 import type { Workspace } from '../workspace.js';
+import { Bursts, burstServer } from './bursts.js';
 import {
   latencyPort,
   makeVariants,
@@ -22,11 +23,12 @@ const clientCpu = 0;
 const serverCpu = 1;
 const manyStreams = 8;
 /**
- * A virtual machine drifts by several percent within seconds: transfers are short, so that those that are compared stand
- * close together, and many. With five of 2 s each the same path differed by 5 % from itself from run to run.
+ * A virtual machine drifts by several percent within seconds: bursts are short, so that those that are compared stand
+ * close together, and many. With five transfers of 2 s each the same path differed by 5 % from itself from run to run,
+ * with fifty of 0.4 s each, by an iperf3 of its own, still by 2 %.
  */
-const transfer = '1G';
-const transfersPerRound = 10;
+const burstBytes = 128 << 20;
+const burstsPerRound = 80;
 const roundTrips = 20_000;
 const pingPong = new URL('ping-pong.js', import.meta.url).pathname;
 
@@ -52,16 +54,17 @@ export async function measureNetwork(
 ): Promise<NetworkResult> {
   const { datapath } = await workspace.datapath({ slots: 1 << 15 });
   const made = await makeVariants(workspace, datapath);
-  for (const variant of made) await startServers(workspace, variant);
+  const ways: Way[] = [];
+  for (const variant of made) ways.push(await open(workspace, variant));
   progress(`network: ${made.length} paths are ready`);
   const samples = emptySamples();
   for (let round = 0; round < rounds; round++) {
-    for (let turn = 0; turn < transfersPerRound; turn++) {
-      const order = rotated(made, round * transfersPerRound + turn);
-      for (const variant of order) samples.oneStream[variant.name].push(await throughput(variant, 1));
-      for (const variant of order)
-        samples.eightStreams[variant.name].push(await throughput(variant, manyStreams));
+    for (let turn = 0; turn < burstsPerRound; turn++) {
+      const order = rotated(ways, round * burstsPerRound + turn);
+      for (const { name, one } of order) samples.oneStream[name].push(await one.send(burstBytes));
+      for (const { name, many } of order) samples.eightStreams[name].push(await many.send(burstBytes));
     }
+    for (const variant of made) await variant.verify();
     for (const variant of rotated(made, round)) {
       const { median, p99 } = await latency(variant);
       samples.median[variant.name].push(median);
@@ -88,9 +91,24 @@ function emptySamples(): Samples {
   return { oneStream: each(), eightStreams: each(), median: each(), p99: each() };
 }
 
+interface Way {
+  name: VariantName;
+  one: Bursts;
+  many: Bursts;
+}
+
+/** Its servers listen, its connections are established and have grown their windows. */
+async function open(workspace: Workspace, variant: Variant): Promise<Way> {
+  await startServers(workspace, variant);
+  const one = await Bursts.connect(workspace, variant, 1, clientCpu);
+  const many = await Bursts.connect(workspace, variant, manyStreams, clientCpu);
+  for (const bursts of [one, many]) await bursts.send(burstBytes);
+  return { name: variant.name, one, many };
+}
+
 async function startServers(workspace: Workspace, { name, server }: Variant): Promise<void> {
   const commands = [
-    { port: throughputPort, command: ['iperf3', '-s', '-p', String(throughputPort)] },
+    { port: throughputPort, command: burstServer },
     { port: latencyPort, command: [process.execPath, pingPong, 'server', String(latencyPort)] },
   ];
   for (const { port, command } of commands) {
@@ -102,7 +120,7 @@ async function startServers(workspace: Workspace, { name, server }: Variant): Pr
         throw new ServalError('ERR_KERNEL', {
           subject: command.join(' '),
           reason: `the server of "${name}" does not listen on port ${port}`,
-          remedy: 'Run `npm run bootstrap -- --for bench`, which installs iperf3',
+          remedy: 'Run it by hand; `npm run bootstrap -- --for bench` installs what is missing',
         });
       await delay(20);
     }
@@ -118,15 +136,6 @@ function listens(pid: number | undefined, port: number): boolean {
     const rows = readFileSync(path, 'utf8').split('\n');
     return rows.some((row) => new RegExp(`${hex} [0-9A-F]+:0000 0A `).test(row));
   });
-}
-
-/** Gigabits per second, as the server received them. */
-async function throughput(variant: Variant, streams: number): Promise<number> {
-  const options = ['-p', String(throughputPort), '-P', String(streams), '-n', transfer, '-J'];
-  const output = await run(inside(variant.client, ['iperf3', '-c', variant.target, ...options], clientCpu));
-  await variant.verify();
-  const { end } = JSON.parse(output) as { end: { sum_received: { bits_per_second: number } } };
-  return end.sum_received.bits_per_second / 1e9;
 }
 
 async function latency(variant: Variant): Promise<{ median: number; p99: number }> {

@@ -23,7 +23,7 @@ export const throughputPort = 5201;
 export const latencyPort = 5202;
 
 const addresses = { client: '10.77.1.2', moved: '10.77.2.2', old: '10.77.3.2', tunnel: '10.77.4.2' };
-/** Ports that the clients' kernels may choose from: each has a rule, as nobody knows which ones iperf3 will get. */
+/** Ports that the clients' kernels may choose from: each has a rule, as nobody knows which ones a client will get. */
 const clientPorts = { first: 40_000, last: 41_999 };
 
 export async function makeVariants(workspace: Workspace, datapath: EbpfDatapath): Promise<Variant[]> {
