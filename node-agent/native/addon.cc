@@ -15,7 +15,7 @@
 //   link_attach                              TCX links and clsact filters
 //   netlink, socket_table, sock_diag,
 //   conntrack, conntrack_table, address,
-//   inject                                   sockets, connection tracking, raw packets
+//   inject, sysctl                           sockets, connection tracking, raw packets, settings
 #include <napi.h>
 
 #include "bpf_link.h"

@@ -27,6 +27,7 @@
         'ring_buffer.cc',
         'sock_diag.cc',
         'socket_table.cc',
+        'sysctl.cc',
       ],
       'dependencies': [
         "<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except_all",

@@ -21,6 +21,7 @@
 #include "own_thread.h"
 #include "sock_diag.h"
 #include "socket_table.h"
+#include "sysctl.h"
 
 // Older than glibc's header.
 #ifndef SO_NETNS_COOKIE
@@ -314,6 +315,20 @@ Napi::Value inject_in(const Napi::CallbackInfo& info) {
                                        injection_to_js);
 }
 
+Napi::Value sysctl_in(const Napi::CallbackInfo& info) {
+  std::vector<std::string> pieces;
+  if (!info[2].IsUndefined()) {
+    const Napi::Array given = array_argument(info, 2);
+    for (uint32_t i = 0; i < given.Length(); i++) {
+      pieces.push_back(text_value(given.Get(i)));
+    }
+  }
+  auto work = [name = string_argument(info, 1, "sysctl"), pieces = std::move(pieces)] { return sysctl(name, pieces); };
+  return run_in_netns<std::string>(
+      info.Env(), string_argument(info, 0, "sysctl"), std::move(work),
+      [](Napi::Env env, const std::string& text) -> Napi::Value { return Napi::String::New(env, text); });
+}
+
 // Whatever is wrong with a call, it is told by the Promise.
 template <Napi::Value (*operation)(const Napi::CallbackInfo&)>
 Napi::Value promising(const Napi::CallbackInfo& info) {
@@ -351,6 +366,7 @@ void register_netns_operations(Napi::Env env, Napi::Object exports) {
   define<list_conntrack_in>(env, exports, "listConntrack");
   define<delete_conntrack_in>(env, exports, "deleteConntrack");
   define<inject_in>(env, exports, "inject");
+  define<sysctl_in>(env, exports, "sysctl");
 }
 
 }  // namespace serval

@@ -240,6 +240,11 @@ export interface NetnsOperations {
     netns: string,
     packets: Buffer[],
   ): Promise<{ sent: number; refused: Array<{ index: number; code: string }> }>;
+  /**
+   * A file under /proc/sys as the namespace has it, `net/ipv4/ip_forward`: what it says, after `pieces` were written to it,
+   * each by a write of its own to one open file. Lists take at most 4095 bytes a piece.
+   */
+  sysctl(netns: string, name: string, pieces?: string[]): Promise<string>;
 }
 
 export interface NativeBinding extends NetnsOperations {

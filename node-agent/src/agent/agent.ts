@@ -26,6 +26,7 @@ import { MigrationStarter } from './migration-starter.js';
 import { Observations } from './observations.js';
 import { PeerWorks } from './peer-work.js';
 import { PodFollower } from './pod-follower.js';
+import { PortGuard } from './port-guard.js';
 import { PodRegistry, resourceOf, type AgentPod } from './pods.js';
 import { ProtocolCore } from './protocol-core.js';
 import { Runner } from './runner.js';
@@ -88,9 +89,11 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   );
   const observe = new Observations(log, metrics, book);
   const pods = new PodRegistry(datapath);
+  const ports = new PortGuard((error) => observe.failed('reserving ports', error));
+  pods.onGone(({ netns }) => ports.forget(netns));
   const waiting = new WaitingPods(state, records);
   const external = new ExternalMover();
-  const works = makeWorks(config, ground, { core, pods, waiting, external, observe, metrics });
+  const works = makeWorks(config, ground, { core, pods, ports, waiting, external, observe, metrics });
   const runner = new Runner({
     node: config.node,
     core,
@@ -110,7 +113,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   closers.push(await podFollower.follow(store));
   dispatch({ type: 'restart' });
   await serveOthers(config, ground, { core, runner, works }, closers);
-  const sweeper = new Sweeper({ datapath, pods, core, dispatch, log });
+  const sweeper = new Sweeper({ datapath, pods, ports, core, dispatch, log });
   closers.push(() => sweeper.stop());
   closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
   await serveHere(config, version, ground, { core, pods, book, external, dispatch, metrics, log }, closers);
@@ -190,6 +193,7 @@ const warmNodes = 64;
 interface WorkParts {
   core: ProtocolCore;
   pods: PodRegistry;
+  ports: PortGuard;
   waiting: WaitingPods;
   external: ExternalMover;
   observe: Observations;
@@ -199,7 +203,7 @@ interface WorkParts {
 function makeWorks(
   config: AgentConfig,
   { datapath, nodes, store, client }: Ground,
-  { core, pods, waiting, external, observe, metrics }: WorkParts,
+  { core, pods, ports, waiting, external, observe, metrics }: WorkParts,
 ): Works {
   const criu = criuMover(new CriuMover({ criuPath: config.criu }));
   const routes = new GatewayRoutes();
@@ -214,6 +218,7 @@ function makeWorks(
     pods,
     kept: new KeptShelf(datapath, metrics),
     routes,
+    ports,
     staleRoutes,
     sandboxes: config.sandbox && commandSandboxes(config.sandbox),
     imagesDir: config.imagesDir,

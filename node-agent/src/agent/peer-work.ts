@@ -8,6 +8,7 @@ import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
 import { migrationId, planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
 import type { PodRegistry } from './pods.js';
+import type { PortGuard } from './port-guard.js';
 import type { StaleRoutes } from './stale-routes.js';
 import { collectYoungSoon } from './young-heap.js';
 
@@ -16,6 +17,7 @@ export interface PeerDeps {
   pods: PodRegistry;
   kept: KeptShelf;
   staleRoutes: StaleRoutes;
+  ports: PortGuard;
   nextFlowId: () => bigint;
   /** a migration of which this node is a peer, and which was not switched here yet */
   isPending: (migration: string) => boolean;
@@ -187,6 +189,9 @@ export class PeerWorks {
         [...rules.values()].map(({ rule }) => rule),
       );
       pods.set(pod, new Map([...(pods.get(pod) ?? []), ...rules]));
+      const netns = this.deps.pods.get(pod)?.netns;
+      const ports = [...rules.values()].map(({ rule }) => rule.wire.local.port);
+      if (netns !== undefined) this.deps.ports.reserve(netns, ports);
     });
     const gone = [...plan.rules.keys()].filter((pod) => !pods.has(pod));
     return { unknown: [...plan.unknown, ...gone.flatMap((pod) => plan.indices.get(pod) ?? [])], added };

@@ -10,6 +10,7 @@ import type { Event } from '../protocol/effects.js';
 import type { Logger } from './log.js';
 import { endedRules, migrationId, peerFlowOf, type OwnFlow } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
+import type { PortGuard } from './port-guard.js';
 import type { ProtocolCore } from './protocol-core.js';
 import { sessionIdleMs } from './source-work.js';
 
@@ -23,6 +24,7 @@ const everyMs = 5_000;
 export interface SweepDeps {
   datapath: Datapath;
   pods: PodRegistry;
+  ports: PortGuard;
   core: Pick<ProtocolCore, 'views'>;
   dispatch: (event: Event) => void;
   log: Logger;
@@ -49,7 +51,7 @@ export class Sweeper {
 
   /** One look at everything that has moved. */
   private async sweep(): Promise<void> {
-    const { datapath, core, dispatch } = this.deps;
+    const { datapath, pods, ports, core, dispatch } = this.deps;
     const views = core.views();
     // The sockets of a workload that leaves end here, and live on elsewhere.
     const leaving = new Set(
@@ -61,15 +63,22 @@ export class Sweeper {
       ({ role, phase, workload }) => role === 'target' && phase === 'done' && !leaving.has(workload),
     );
     const peerings = views.filter(({ role, phase }) => role === 'peer' && phase === 'switched');
-    if (arrivals.length + peerings.length === 0) return;
+    if (arrivals.length + peerings.length === 0) {
+      for (const { netns } of pods.all()) ports.keepOnly(netns, new Set());
+      return;
+    }
     const busy = (await datapath.pods()).filter(({ flows }) => flows > 0).map(({ name }) => name);
     for (const { migration, workload } of arrivals) {
       const event = await this.arrival(migration, workload, busy.includes(workload));
       if (event !== undefined) dispatch(event);
     }
     const owners = new Set<string>();
-    for (const name of busy)
-      for (const { migration } of await datapath.flows(name)) owners.add(migrationId(migration));
+    for (const name of busy) {
+      const flows = await datapath.flows(name);
+      for (const { migration } of flows) owners.add(migrationId(migration));
+      const netns = pods.get(name)?.netns;
+      if (netns !== undefined) ports.keepOnly(netns, new Set(flows.map(({ wire }) => wire.local.port)));
+    }
     for (const { migration } of peerings)
       if (!owners.has(migration)) dispatch({ type: 'flowsEnded', migration, flows: [], last: true });
   }

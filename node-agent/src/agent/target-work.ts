@@ -17,6 +17,7 @@ import type { KeptShelf } from './kept-shelf.js';
 import { OneAtATime } from './one-at-a-time.js';
 import { targetRule } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
+import type { PortGuard } from './port-guard.js';
 import { sandboxOf, type Sandbox, type SandboxMaker } from './sandbox.js';
 import { collectYoungSoon } from './young-heap.js';
 
@@ -37,6 +38,7 @@ export interface TargetDeps {
   pods: PodRegistry;
   kept: KeptShelf;
   routes: GatewayRoutes;
+  ports: PortGuard;
   sandboxes: SandboxMaker | undefined;
   imagesDir: string;
   nextFlowId: () => bigint;
@@ -107,7 +109,13 @@ export class TargetWorks {
     });
     await this.deps.datapath.apply(workload, rules);
     const netns = this.deps.pods.get(workload)?.netns;
-    if (netns !== undefined) await this.deps.routes.leadByGateway(netns, leftAddresses(flows.add));
+    if (netns !== undefined) {
+      await this.deps.routes.leadByGateway(netns, leftAddresses(flows.add));
+      this.deps.ports.reserve(
+        netns,
+        flows.add.map(({ wire }) => wire.local.port),
+      );
+    }
     flows.add.forEach((flow, index) => known.set(targetFlowKey(flow), rules[index] as FlowRule));
     return {};
   }
