@@ -9,7 +9,7 @@ const many = Array.from({ length: 9_000 }, (_, i) => 33_000 + 3 * i);
 
 describe('ports of moved flows', () => {
   const errors: unknown[] = [];
-  let now: ReturnType<typeof jest.spyOn>;
+  let now: jest.SpiedFunction<typeof performance.now>;
 
   beforeEach(() => {
     execFileSync('ip', ['netns', 'add', name]);
