@@ -109,7 +109,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   await podFollower.takeWaiting(waiting.all());
   closers.push(await podFollower.follow(store));
   dispatch({ type: 'restart' });
-  await serveOthers(config, ground, { core, runner, works }, closers);
+  metrics.servesBy(await serveOthers(config, ground, { core, runner, works }, closers));
   const sweeper = new Sweeper({ datapath, pods, core, dispatch, log });
   closers.push(() => sweeper.stop());
   closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
@@ -255,7 +255,7 @@ async function serveOthers(
   { credentials }: Ground,
   { core, runner, works }: { core: ProtocolCore; runner: Runner; works: Works },
   closers: Closer[],
-): Promise<void> {
+): Promise<SignallingServer> {
   const server = new SignallingServer({
     credentials,
     onMessage: (from, message) => runner.handle(from, message),
@@ -268,6 +268,7 @@ async function serveOthers(
   });
   await server.listen(config.signalling);
   closers.push(() => server.close());
+  return server;
 }
 
 function unexpectedImages(from: NodeName, migration: string): ServalError {
