@@ -12,7 +12,7 @@ import { ExternalMover } from '../movers/external.js';
 import { criuMover } from '../movers/mover.js';
 import type { Endpoint } from '../datapath/types.js';
 import type { Event } from '../protocol/effects.js';
-import type { NodeName } from '../protocol/messages.js';
+import type { NodeName, Refused } from '../protocol/messages.js';
 import { Credentials, SignallingClient, SignallingServer } from '../signalling/index.js';
 import { startLocalApi } from './api.js';
 import { MigrationBook } from './book.js';
@@ -260,10 +260,12 @@ async function serveOthers(
     credentials,
     onMessage: (from, message) => runner.handle(from, message),
     images: {
-      directory: (from, migration) =>
-        core.sourceOf(migration) === from
+      directory: (from, migration) => {
+        const refused = core.refusesImages(from, migration);
+        return refused === undefined
           ? Promise.resolve(works.target.imagesDir(migration))
-          : Promise.reject(unexpectedImages(from, migration)),
+          : Promise.reject(unexpectedImages(from, migration, refused));
+      },
     },
   });
   await server.listen(config.signalling);
@@ -271,11 +273,11 @@ async function serveOthers(
   return server;
 }
 
-function unexpectedImages(from: NodeName, migration: string): ServalError {
-  return new ServalError('ERR_NO_PERMISSION', {
+function unexpectedImages(from: NodeName, migration: string, { refusal, reason }: Refused): ServalError {
+  return new ServalError(refusal === 'notAuthorised' ? 'ERR_NO_PERMISSION' : 'ERR_CONFLICT', {
     subject: `images of migration ${migration} from ${from}`,
-    reason: 'no pod waits here for a workload that comes from there in this migration',
-    remedy: 'The move was given up meanwhile; start it again',
+    reason,
+    remedy: 'The move was given up meanwhile, or is over; start it again where the workload is',
   });
 }
 

@@ -132,6 +132,18 @@ export function isOfMove(
   return now.includes(flow.now.address) && next.includes(flow.next.address) && here(flow.peer.address);
 }
 
+/** Images are taken from the source only, and only while a pod waits for them: later they would be stored for nobody. */
+export function mayCarry(
+  from: NodeName,
+  target: { source: NodeName; phase: string } | undefined,
+): Refused | undefined {
+  if (target === undefined) return notAuthorised('no workload comes here in this migration');
+  if (from !== target.source) return isSource(from, target);
+  return target.phase === 'prepared'
+    ? undefined
+    : refusal('conflict', `no pod waits here for images of this migration: it is ${target.phase}`);
+}
+
 /** Rules of the target's pod are about its own addresses. */
 export function isOwn(flows: readonly TargetFlow[], addresses: readonly string[]): Refused | undefined {
   const stranger = flows.find(({ wire }) => !addresses.includes(wire.local.address));
