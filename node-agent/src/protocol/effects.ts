@@ -13,6 +13,7 @@ import type {
   PeerFlow,
   Reply,
   Stray,
+  SwitchReport,
   TargetAddresses,
   TargetFlow,
   WorkloadName,
@@ -136,6 +137,8 @@ export type Note =
       reason: 'foreign' | 'unknownPeer' | 'unreachablePeer' | 'unfinishedHandshake';
       flows: number;
     }
+  /** at the source: the target runs it, and says how that went */
+  | { what: 'switched'; report: SwitchReport }
   | { what: 'refused'; message: Message['kind']; refusal: string };
 
 export type Event =

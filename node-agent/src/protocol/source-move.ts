@@ -170,6 +170,7 @@ export function switched(turn: SourceTurn, incoming: Incoming<'switched'>): void
   if (state.phase === 'released') {
     if (missing.length > 0) state.reason = `not told yet: ${missing.join(', ')}`;
     state.report = report;
+    note(turn, { what: 'switched', report });
     cancelTimer(turn, 'strays');
     dropRequests(turn, 'release', 'strays', 'hold', 'unhold');
     enter(turn, 'retiring');

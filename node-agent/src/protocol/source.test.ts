@@ -65,11 +65,13 @@ describe('a source', () => {
     ]);
     source.answer('source', 'release', 't');
     const report = { resumeMs: 1, switchMs: 2, replayed: 3 };
-    expect(source.tell('t', { kind: 'switched', migration: id, missing: [], report }).story).toEqual([
-      'persist source',
-      'run retire',
-      'reply t1 ok',
-    ]);
+    const switched = { kind: 'switched', migration: id, missing: [], report } as const;
+    const told = expect.objectContaining({ type: 'note', note: { what: 'switched', report } });
+    // What somebody else makes up is shown to nobody.
+    expect(source.tell('p', switched).story).toEqual(['reply t1 notAuthorised']);
+    expect(source.effects).not.toContainEqual(told);
+    expect(source.tell('t', switched).story).toEqual(['persist source', 'run retire', 'reply t2 ok']);
+    expect(source.effects).toContainEqual(told);
     expect(source.done('source', 'retire').timers()).toEqual({ settle: defaultDeadlines.tombstoneMs });
     const state = source.agent.sources.get(id);
     expect(JSON.parse(JSON.stringify(state))).toEqual(state);
