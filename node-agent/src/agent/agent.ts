@@ -73,7 +73,10 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   setPriority(constants.priority.PRIORITY_HIGH);
   const ground = await openGround(config, log, closers);
   const { nodes, store, datapath, state, records, client } = ground;
-  const core = new ProtocolCore(config.node, config.deadlines, nodes, records);
+  const pods = new PodRegistry(datapath);
+  const core = new ProtocolCore(config.node, config.deadlines, nodes, records, (workload) =>
+    pods.hostsWorkload(workload),
+  );
   const book = new MigrationBook(store, (what, error, migration) =>
     migrationLog(log, migration).error({ err: error }, `${what} failed`),
   );
@@ -87,7 +90,6 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
     { version, node: process.version },
   );
   const observe = new Observations(log, metrics, book);
-  const pods = new PodRegistry(datapath);
   const waiting = new WaitingPods(state, records);
   const external = new ExternalMover();
   const works = makeWorks(config, ground, { core, pods, waiting, external, observe, metrics });

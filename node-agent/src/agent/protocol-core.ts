@@ -11,7 +11,7 @@ import {
   type RoleView,
 } from '../protocol/agent.js';
 import { mayCarry } from '../protocol/authorise.js';
-import type { MigrationId, NodeName, Refused } from '../protocol/messages.js';
+import type { MigrationId, NodeName, Refused, WorkloadName } from '../protocol/messages.js';
 import type { Core } from './runner.js';
 
 const roles: readonly Role[] = ['source', 'target', 'peer'];
@@ -35,10 +35,11 @@ export class ProtocolCore implements Core {
     deadlines: Deadlines,
     directory: Directory,
     records: ReadonlyMap<string, unknown>,
+    isHere: (workload: WorkloadName) => boolean,
   ) {
     const mine = [...records].filter(([key]) => roles.some((role) => key.startsWith(`${role}-`)));
     this.agent = createAgent(
-      { node, deadlines, directory },
+      { node, deadlines, directory, isHere },
       mine.map(([, value]) => value),
     );
   }

@@ -12,6 +12,7 @@ import type {
   PrepareTarget,
   Refused,
   TargetFlow,
+  WorkloadName,
 } from './messages.js';
 
 /** Addresses of a prepared move: what later messages about it must keep to. */
@@ -67,6 +68,15 @@ export function mayPrepareTarget(
 ): Refused | undefined {
   if (now === undefined) return refusal('conflict', 'the workload has no address');
   return hostsAll(directory, from, [now], 'the sender');
+}
+
+/** What is here is nobody else's to move, whatever address it is said to have. */
+export function isElsewhere(
+  workload: WorkloadName,
+  from: NodeName,
+  isHere: (workload: WorkloadName) => boolean,
+): Refused | undefined {
+  return isHere(workload) ? notAuthorised(`${from} does not host ${workload.name}: it is here`) : undefined;
 }
 
 /** What `preparePeer` and the flows that a `hold` adds must satisfy. */
