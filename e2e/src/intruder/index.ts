@@ -1,0 +1,5 @@
+/** Attempts to do to agents what nobody may. */
+export { flawedCertificates, type Flaw, type KeyPair } from './certificates.js';
+export { Intruder } from './intruder.js';
+export type { Answer } from './knock.js';
+export { counted, recordOf, standingOf, type MigrationRecord } from './standing.js';
