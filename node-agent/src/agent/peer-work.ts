@@ -1,12 +1,13 @@
 /** What the protocol asks of a node that has the other ends of a moving workload's flows. */
 import { withEnds } from '../datapath/kept.js';
 import type { Datapath, FlowRule, FlowStatus, FlowTuple, KeptPacket } from '../datapath/types.js';
+import { listFlows } from '../host/sockets.js';
 import { nativeTranslations } from '../host/translations.js';
 import { native } from '../native.js';
 import type { PeerWork } from '../protocol/effects.js';
 import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
-import { migrationId, planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
+import { migrationId, planPeer, recoverPeerRules, tupleName, type PeerPod, type PeerRule } from './plan.js';
 import type { PodRegistry } from './pods.js';
 import type { StaleRoutes } from './stale-routes.js';
 
@@ -176,6 +177,7 @@ export class PeerWorks {
       podAt: (address) => atPods.get(address),
       calledBy,
       nextFlowId: this.deps.nextFlowId,
+      isPending: (owner) => this.deps.isPending(migrationId(owner)),
     });
     for (const [pod, planned] of plan.rules)
       added.set(pod, new Map(planned.map((rule) => [ruleKey(rule.rule), rule])));
@@ -193,6 +195,7 @@ export class PeerWorks {
   private async peerPods(flows: readonly PeerFlow[]): Promise<Map<string, PeerPod>> {
     const pods = new Map<string, PeerPod>();
     const byName = new Map<string, PeerPod>();
+    const places = new Set(flows.map(({ now }) => now.address));
     for (const address of new Set(flows.map(({ peer }) => peer.address))) {
       const pod = this.deps.pods.at(address);
       if (pod === undefined) continue;
@@ -200,6 +203,7 @@ export class PeerWorks {
         name: pod.name,
         hostNetwork: pod.hostNetwork,
         rules: await this.deps.datapath.flows(pod.name),
+        sockets: await otherSockets(pod.netns, places),
       };
       byName.set(pod.name, known);
       pods.set(address, known);
@@ -302,6 +306,13 @@ export class PeerWorks {
     }
     return pods;
   }
+}
+
+/** Those of other far ends than these: a few, where the others may be 100,000. None where the pod has gone. */
+async function otherSockets(netns: string, places: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+  const sockets = await listFlows(netns).catch(() => []);
+  const others = sockets.filter(({ tuple }) => !places.has(tuple.remote.address));
+  return new Set(others.map(({ protocol, tuple }) => tupleName(protocol, tuple)));
 }
 
 /** By the wire to come, as the pod sees it: the same for a rule and for the flow that it was made for. */

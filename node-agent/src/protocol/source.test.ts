@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { defaultDeadlines } from './deadlines.js';
 import type { Event, Plan } from './effects.js';
-import type { Accepted, Hold } from './messages.js';
+import type { Accepted, Hold, Switched } from './messages.js';
 import { flow, id, Script, targetFlow } from './script.fixture.js';
 import {
   differenceTo,
@@ -65,7 +65,7 @@ describe('a source', () => {
     ]);
     source.answer('source', 'release', 't');
     const report = { resumeMs: 1, switchMs: 2, replayed: 3 };
-    const switched = { kind: 'switched', migration: id, missing: [], report } as const;
+    const switched: Switched = { kind: 'switched', migration: id, missing: [], report };
     const told = expect.objectContaining({ type: 'note', note: { what: 'switched', report } });
     // What somebody else makes up is shown to nobody.
     expect(source.tell('p', switched).story).toEqual(['reply t1 notAuthorised']);
