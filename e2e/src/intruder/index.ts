@@ -2,4 +2,4 @@
 export { flawedCertificates, type Flaw, type KeyPair } from './certificates.js';
 export { Intruder } from './intruder.js';
 export type { Answer } from './knock.js';
-export { counted, recordOf, standingOf, type MigrationRecord } from './standing.js';
+export { counted, recordOf, rulesOf, standingOf, type MigrationRecord } from './standing.js';

@@ -6,20 +6,27 @@ import { ask, metricsPort, type AgentProcess } from '../fleet/index.js';
 
 /** Pods, flows with their states, and open migrations. Two of them are equal where nothing was held or moved between. */
 export async function standingOf(agent: AgentProcess): Promise<object> {
-  const [pods, flows, { openMigrations }] = await Promise.all([
+  const [pods, rules, { openMigrations }] = await Promise.all([
     ask<PodView[]>(agent.socket, 'GET', '/v1/pods'),
-    ask<FlowView[]>(agent.socket, 'GET', '/v1/flows'),
+    rulesOf(agent),
     ask<StatusView>(agent.socket, 'GET', '/v1/status'),
   ]);
-  const flowTexts = flows.map(({ flowId, pod, state, migration, identity, wire }) =>
-    JSON.stringify({ flowId, pod, state, migration, identity, wire }),
-  );
   return {
     pods: pods.map(({ name, netns, attached, held, epoch }) => ({ name, netns, attached, held, epoch })),
-    flows: flowTexts.sort(),
+    rules,
     openMigrations,
     images: readdirSync(agent.folders.images).sort(),
   };
+}
+
+/** A text for each, without its counters. */
+export async function rulesOf(agent: AgentProcess): Promise<string[]> {
+  const flows = await ask<FlowView[]>(agent.socket, 'GET', '/v1/flows');
+  return flows
+    .map(({ flowId, pod, state, migration, identity, wire }) =>
+      JSON.stringify({ flowId, pod, state, migration, identity, wire }),
+    )
+    .sort();
 }
 
 /** A line of /metrics without its value, e.g. `serval_signalling_errors_total{code="ERR_LIMIT"}`; 0 where it is missing. */
@@ -41,10 +48,11 @@ export interface MigrationRecord {
   sequence: number;
 }
 
-/** The one of the workload's last move, as whoever breaks into that host would find it. */
+/** The one of the last move from there, as whoever breaks into that host would find it. */
 export function recordOf<More = object>(
   agent: AgentProcess,
   role: 'target' | 'peer',
+  source: string,
 ): (MigrationRecord & More) | undefined {
   const folder = join(agent.folders.home, 'state');
   const records = readdirSync(folder)
@@ -56,6 +64,7 @@ export function recordOf<More = object>(
       const text = Buffer.from(rest.join('\n')).subarray(0, bytes).toString();
       return { written: sequence, value: JSON.parse(text) as MigrationRecord & More };
     });
-  records.sort((a, b) => b.value.epoch - a.value.epoch || b.written - a.written);
-  return records[0]?.value;
+  const own = records.filter(({ value }) => value.source === source);
+  own.sort((a, b) => b.value.epoch - a.value.epoch || b.written - a.written);
+  return own[0]?.value;
 }

@@ -4,14 +4,17 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { join } from 'node:path';
-import type { Message, PeerFlow, TargetFlow } from '@serval/node-agent';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FlowView, ServalMigration } from '@serval/api';
+import { listFlows, type Message, type PeerFlow, type TargetFlow } from '@serval/node-agent';
 import { Halt, haltable } from '../faults/halt.js';
-import { Fleet, type AgentProcess } from '../fleet/index.js';
+import { ask, Fleet, type AgentProcess } from '../fleet/index.js';
 import {
   counted,
   flawedCertificates,
   Intruder,
   recordOf,
+  rulesOf,
   standingOf,
   type Answer,
   type Flaw,
@@ -157,6 +160,26 @@ describe('agents that are told what they should not do', () => {
     ...more,
   });
 
+  /** It may ask, as far as the peer knows; but of these flows none is its own, and nothing comes of it. */
+  const takenAsUnknown = async (
+    who: Intruder,
+    migration: string,
+    { target, flows }: { target: string; flows: PeerFlow[] },
+  ): Promise<void> => {
+    const agent = fleet.agent(peer);
+    const before = await rulesOf(agent);
+    const none = { ok: true, unknown: flows.map((_, index) => index) };
+    const prepared = await who.tell(agent, preparePeer({ migration, target, flows }));
+    expect(prepared).toMatchObject({ status: 200, body: none });
+    const nonce = String(prepared.body?.['nonce']);
+    const add = { add: flows, remove: [] };
+    const hold: Message = { kind: 'hold', migration, sequence: 1, nonce, flows: add };
+    expect(await who.tell(agent, hold)).toMatchObject({ status: 200, body: none });
+    expect(await rulesOf(agent)).toEqual(before);
+    await who.tell(agent, { kind: 'abort', migration });
+    expect(await rulesOf(agent)).toEqual(before);
+  };
+
   /** All that is said within a migration, with whatever nonce. */
   const within = (migration: string, nonce: string, epoch: number): Record<string, Message> => ({
     targetFlows: { kind: 'targetFlows', migration, sequence: 99, flows: { add: [targetFlow()], remove: [] } },
@@ -221,6 +244,16 @@ describe('agents that are told what they should not do', () => {
         'notAuthorised',
       ));
 
+    it('preparePeer: flows of its own are to come in where those of another workload do', async () => {
+      const migration = '00000000000000dd';
+      const sockets = (await Promise.all(peerPods.map(({ netns }) => listFlows(netns)))).flat();
+      const crossing = sockets.map(({ protocol, tuple: { local, remote } }): PeerFlow => {
+        return { protocol, now: { address: own.address4, port }, next: remote, peer: local };
+      });
+      expect(crossing).toHaveLength(4);
+      await takenAsUnknown(as(stranger), migration, { target: home, flows: crossing });
+    });
+
     it('prepareTarget: the workload is elsewhere', () =>
       refused(as(stranger), away, prepareTarget({}), 'notAuthorised', [home, away]));
 
@@ -269,7 +302,7 @@ describe('agents that are told what they should not do', () => {
       const { metadata } = await source.migrate({ workload: name, targetNode: away });
       try {
         expect(await halt.reached(() => false)).toBe(true);
-        const record = recordOf<{ nonce: string }>(fleet.agent(peer), 'peer');
+        const record = recordOf<{ nonce: string }>(fleet.agent(peer), 'peer', home);
         expect(record).toMatchObject({ source: home, target: away });
         const { migration, nonce = '', epoch = 0, workload } = record ?? { migration: '' };
         uid = workload?.uid ?? '';
@@ -300,5 +333,135 @@ describe('agents that are told what they should not do', () => {
       const { status } = await source.ended(metadata.name);
       expect(status?.conditions).toMatchObject([{ type: 'Succeeded', status: 'True' }]);
     }, 60_000);
+  });
+
+  describe('take no word twice, and none that is old', () => {
+    const again = '00000000000000cc';
+
+    /** Nothing is under way any more, and what was cleaned up after the move is. */
+    const settled = async (): Promise<void> => {
+      const deadline = performance.now() + 20_000;
+      const open = async (): Promise<boolean> => {
+        const all = await Promise.all([home, away, peer].map((host) => fleet.agent(host).status()));
+        return all.some(({ openMigrations }) => Object.values(openMigrations).some((count) => count > 0));
+      };
+      while (await open()) {
+        if (performance.now() > deadline) throw new Error('the move has left something open for 20 s');
+        await delay(50);
+      }
+    };
+
+    /** The clients' flows at the peer, as the move that is over was about them. */
+    const movedFlows = async (): Promise<PeerFlow[]> => {
+      const rules = await ask<FlowView[]>(fleet.agent(peer).socket, 'GET', '/v1/flows');
+      return rules
+        .filter(({ state }) => state === 'active')
+        .map(({ protocol, identity, wire }) => ({
+          protocol,
+          now: identity.remote,
+          next: wire.remote,
+          peer: wire.local,
+        }));
+    };
+
+    const atPeer = (): { migration: string; nonce: string; epoch: number; sequence: number } => {
+      const record = recordOf<{ nonce: string }>(fleet.agent(peer), 'peer', home);
+      if (record === undefined) throw new Error('the peer has no record of the move');
+      return record;
+    };
+
+    const atTarget = () => {
+      const record = recordOf<{
+        addresses: string[];
+        mover: string;
+        image: Record<string, unknown>;
+        peers: Array<{ node: string; nonce: string }>;
+      }>(fleet.agent(away), 'target', home);
+      if (record === undefined) throw new Error('the target has no record of the move');
+      return record;
+    };
+
+    /** All that was said in the move that is over, in the words that it was said in: from whom, to whom. */
+    const genuine = async (): Promise<
+      Array<[from: string, to: string, message: Message, answer: object]>
+    > => {
+      const { migration, epoch, workload, addresses, mover, image, peers, sequence } = atTarget();
+      const { nonce, sequence: held } = atPeer();
+      const none = { add: [], remove: [] };
+      const ok = { ok: true };
+      const no = (refusal: string): object => ({ ok: false, refusal });
+      const report = { resumeMs: 7, switchMs: 123_456, replayed: 99 };
+      const about = { kind: 'preparePeer', migration, epoch, workload, target: away } as const;
+      const all = await movedFlows();
+      return [
+        [home, away, { kind: 'prepareTarget', migration, epoch, workload, addresses, mover, image }, ok],
+        [home, away, { kind: 'targetFlows', migration, sequence: sequence - 1, flows: none }, no('conflict')],
+        [home, peer, { ...about, flows: all }, { ok: true, nonce, unknown: [] }],
+        [home, peer, { kind: 'hold', migration, sequence: held, nonce, flows: none }, ok],
+        [
+          home,
+          peer,
+          { kind: 'hold', migration, sequence: held, nonce, flows: { add: all, remove: [] } },
+          no('conflict'),
+        ],
+        [home, peer, { kind: 'hold', migration, sequence: held, nonce, flows: { add: [], remove: all } }, ok],
+        [home, peer, { kind: 'unhold', migration, sequence: held + 1, nonce }, no('conflict')],
+        [home, away, { kind: 'restore', migration, sequence, flows: none }, ok],
+        [
+          home,
+          away,
+          {
+            kind: 'release',
+            migration,
+            peers: peers.map((each) => ({ node: each.node, nonce: each.nonce })),
+            strays: [],
+          },
+          ok,
+        ],
+        [home, away, { kind: 'strays', migration, strays: [] }, ok],
+        [away, peer, { kind: 'rsyn', migration, epoch, nonce, strays: [] }, { ok: true, replayed: 0 }],
+        [away, home, { kind: 'switched', migration, missing: [], report }, ok],
+        [home, away, { kind: 'abort', migration }, ok],
+        [home, peer, { kind: 'abort', migration }, ok],
+      ];
+    };
+
+    it('the same messages once more, from those who have sent them: they change nothing', async () => {
+      await settled();
+      const everybody = [home, away, peer].map((host) => fleet.agent(host));
+      for (const [from, to, message, expected] of await genuine()) {
+        const answer = await withoutEffect(undefined, everybody, () =>
+          as(from).tell(fleet.agent(to), message),
+        );
+        expect([message.kind, answer]).toMatchObject([message.kind, { status: 200, body: expected }]);
+      }
+      const { migration } = atTarget();
+      await erred(away, (agent) => images(as(home), agent, migration), [409, 'ERR_CONFLICT']);
+      const [moved] = await ask<ServalMigration[]>(fleet.agent(home).socket, 'GET', '/v1/migrations');
+      expect(moved?.status?.replayed).not.toBe(99);
+    }, 60_000);
+
+    it('the same messages once more, from somebody who has listened: they are refused', async () => {
+      for (const [, to, message] of await genuine())
+        await refused(as(stranger), to, message, 'notAuthorised', [away, peer]);
+    }, 60_000);
+
+    it('a new migration of an old epoch, by who hosted the workload before', async () => {
+      const { epoch, workload } = atTarget();
+      const old = { migration: again, epoch, workload };
+      const [first] = await movedFlows();
+      const next = { address: first?.next.address ?? '', port };
+      const all = (await movedFlows()).map((flow) => ({ ...flow, next }));
+      await refused(as(home), peer, preparePeer({ ...old, target: away, flows: all }), 'staleEpoch');
+      await refused(as(home), away, prepareTarget(old), 'staleEpoch');
+    }, 30_000);
+
+    it('a new migration of a new epoch, by who hosted the workload before', async () => {
+      await refused(as(home), away, prepareTarget({ migration: again }), 'notAuthorised');
+      const next = { address: server.address4, port: port + 1 };
+      const back = (await movedFlows()).map((flow) => ({ ...flow, next }));
+      expect(back).toHaveLength(4);
+      await takenAsUnknown(as(home), again, { target: home, flows: back });
+    }, 30_000);
   });
 });
