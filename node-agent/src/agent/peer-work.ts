@@ -7,7 +7,15 @@ import { native } from '../native.js';
 import type { PeerWork } from '../protocol/effects.js';
 import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
-import { migrationId, planPeer, recoverPeerRules, tupleName, type PeerPod, type PeerRule } from './plan.js';
+import {
+  endedRules,
+  migrationId,
+  planPeer,
+  recoverPeerRules,
+  tupleName,
+  type PeerPod,
+  type PeerRule,
+} from './plan.js';
 import type { PodRegistry } from './pods.js';
 import type { StaleRoutes } from './stale-routes.js';
 
@@ -128,7 +136,8 @@ export class PeerWorks {
     return {};
   }
 
-  async forget(migration: string, { flows }: Request<'forget'>): Result<'forget'> {
+  async forget(migration: string, { flows, unlessAlive }: Request<'forget'>): Result<'forget'> {
+    if (unlessAlive === true) return this.forgetDead(migration, flows);
     const ended = new Set(flows.map(flowKey));
     const own = BigInt(`0x${migration}`);
     for (const pod of this.deps.pods.all()) {
@@ -137,6 +146,24 @@ export class PeerWorks {
         .map(({ flowId }) => flowId);
       // Only what this migration owns: a later one tells of its own hops itself.
       if (ids.length > 0) await this.deps.datapath.remove(pod.name, { migration: own, flowIds: ids });
+    }
+    return {};
+  }
+
+  /**
+   * As the source says, which named them by where they were. Only what a socket table can tell: not datagrams, nor what
+   * the node's own NAT has changed.
+   */
+  private async forgetDead(migration: string, flows: readonly PeerFlow[]): Result<'forget'> {
+    const named = new Set(flows.map(keyAt));
+    const own = BigInt(`0x${migration}`);
+    for (const { name, netns, hostNetwork } of flows.length === 0 ? [] : this.deps.pods.all()) {
+      const rules = (await this.deps.datapath.flows(name)).filter(
+        (rule) => rule.migration === own && rule.protocol === 'tcp' && named.has(ruleKey(rule)),
+      );
+      if (rules.length === 0 || hostNetwork) continue;
+      const ids = endedRules(rules, await listFlows(netns)).map(({ flowId }) => flowId);
+      if (ids.length > 0) await this.deps.datapath.remove(name, { migration: own, flowIds: ids });
     }
     return {};
   }
@@ -316,7 +343,7 @@ async function otherSockets(netns: string, places: ReadonlySet<string>): Promise
 }
 
 /** By the wire to come, as the pod sees it: the same for a rule and for the flow that it was made for. */
-function ruleKey({ protocol, wire: { local, remote } }: FlowRule): string {
+function ruleKey({ protocol, wire: { local, remote } }: Pick<FlowRule, 'protocol' | 'wire'>): string {
   return `${protocol} ${local.address} ${local.port} ${remote.address} ${remote.port}`;
 }
 
