@@ -42,7 +42,6 @@ export async function counted(agent: AgentProcess, line: string): Promise<number
 export interface MigrationRecord {
   migration: string;
   source: string;
-  target: string;
   epoch: number;
   workload: { name: string; uid: string };
   sequence: number;

@@ -6,19 +6,24 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FlowView, ServalMigration } from '@serval/api';
-import { listFlows, type Message, type PeerFlow, type TargetFlow } from '@serval/node-agent';
+import { listFlows, type Message, type PeerFlow } from '@serval/node-agent';
 import { Halt, haltable } from '../faults/halt.js';
 import { ask, Fleet, type AgentProcess } from '../fleet/index.js';
 import {
+  conversation,
   counted,
   flawedCertificates,
   Intruder,
+  messagesWithin,
   recordOf,
   rulesOf,
   standingOf,
   type Answer,
   type Flaw,
   type KeyPair,
+  type PeerSecrets,
+  type Said,
+  type TargetSecrets,
 } from '../intruder/index.js';
 import { createLab, type Lab, type Pod } from '../lab/index.js';
 import { Traffic, type StreamClient } from '../traffic/index.js';
@@ -31,6 +36,11 @@ const [home, away, peer, stranger] = ['s1-h1', 's2-h1', 's3-h1', 's4-h1'] as con
 const deadlines = { prepareMs: 60_000, frozenMs: 60_000, peerHoldMs: 70_000 };
 const unheardOf = '00000000000000bb';
 const someNonce = 'ab'.repeat(16);
+
+function required<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error('there is no record of the move');
+  return value;
+}
 
 describe('agents that are told what they should not do', () => {
   let lab: Lab;
@@ -133,12 +143,6 @@ describe('agents that are told what they should not do', () => {
       peer: { address: pod.address4, port: 40_000 },
     }));
 
-  const targetFlow = (): TargetFlow => ({
-    protocol: 'tcp',
-    identity: { local: { address: server.address4, port }, remote: { address: own.address4, port: 1 } },
-    wire: { local: { address: own.address4, port }, remote: { address: own.address4, port: 1 } },
-  });
-
   const preparePeer = (more: Partial<Extract<Message, { kind: 'preparePeer' }>>): Message => ({
     kind: 'preparePeer',
     migration: unheardOf,
@@ -180,23 +184,8 @@ describe('agents that are told what they should not do', () => {
     expect(await rulesOf(agent)).toEqual(before);
   };
 
-  /** All that is said within a migration, with whatever nonce. */
-  const within = (migration: string, nonce: string, epoch: number): Record<string, Message> => ({
-    targetFlows: { kind: 'targetFlows', migration, sequence: 99, flows: { add: [targetFlow()], remove: [] } },
-    restore: { kind: 'restore', migration, sequence: 99, flows: { add: [], remove: [] } },
-    release: { kind: 'release', migration, peers: [], strays: [] },
-    strays: { kind: 'strays', migration, strays: [] },
-    hold: { kind: 'hold', migration, sequence: 99, nonce, flows: { add: [], remove: [] } },
-    unhold: { kind: 'unhold', migration, sequence: 99, nonce },
-    rsyn: { kind: 'rsyn', migration, epoch, nonce, strays: [] },
-    ended: { kind: 'ended', migration, flows: flows(server.address4, own.address4) },
-    switched: {
-      kind: 'switched',
-      migration,
-      missing: [],
-      report: { resumeMs: 1, switchMs: 123_456, replayed: 99 },
-    },
-  });
+  const within = (migration: string, nonce: string, epoch: number): Record<string, Message> =>
+    messagesWithin({ migration, nonce, epoch }, flows(server.address4, own.address4));
   const toTarget = ['targetFlows', 'restore', 'release', 'strays'];
   const toPeer = ['hold', 'unhold', 'rsyn', 'ended'];
 
@@ -302,7 +291,7 @@ describe('agents that are told what they should not do', () => {
       const { metadata } = await source.migrate({ workload: name, targetNode: away });
       try {
         expect(await halt.reached(() => false)).toBe(true);
-        const record = recordOf<{ nonce: string }>(fleet.agent(peer), 'peer', home);
+        const record = recordOf<PeerSecrets>(fleet.agent(peer), 'peer', home);
         expect(record).toMatchObject({ source: home, target: away });
         const { migration, nonce = '', epoch = 0, workload } = record ?? { migration: '' };
         uid = workload?.uid ?? '';
@@ -364,72 +353,15 @@ describe('agents that are told what they should not do', () => {
         }));
     };
 
-    const atPeer = (): { migration: string; nonce: string; epoch: number; sequence: number } => {
-      const record = recordOf<{ nonce: string }>(fleet.agent(peer), 'peer', home);
-      if (record === undefined) throw new Error('the peer has no record of the move');
-      return record;
-    };
-
-    const atTarget = () => {
-      const record = recordOf<{
-        addresses: string[];
-        mover: string;
-        image: Record<string, unknown>;
-        peers: Array<{ node: string; nonce: string }>;
-      }>(fleet.agent(away), 'target', home);
-      if (record === undefined) throw new Error('the target has no record of the move');
-      return record;
-    };
-
-    /** All that was said in the move that is over, in the words that it was said in: from whom, to whom. */
-    const genuine = async (): Promise<
-      Array<[from: string, to: string, message: Message, answer: object]>
-    > => {
-      const { migration, epoch, workload, addresses, mover, image, peers, sequence } = atTarget();
-      const { nonce, sequence: held } = atPeer();
-      const none = { add: [], remove: [] };
-      const ok = { ok: true };
-      const no = (refusal: string): object => ({ ok: false, refusal });
-      const report = { resumeMs: 7, switchMs: 123_456, replayed: 99 };
-      const about = { kind: 'preparePeer', migration, epoch, workload, target: away } as const;
-      const all = await movedFlows();
-      return [
-        [home, away, { kind: 'prepareTarget', migration, epoch, workload, addresses, mover, image }, ok],
-        [home, away, { kind: 'targetFlows', migration, sequence: sequence - 1, flows: none }, no('conflict')],
-        [home, peer, { ...about, flows: all }, { ok: true, nonce, unknown: [] }],
-        [home, peer, { kind: 'hold', migration, sequence: held, nonce, flows: none }, ok],
-        [
-          home,
-          peer,
-          { kind: 'hold', migration, sequence: held, nonce, flows: { add: all, remove: [] } },
-          no('conflict'),
-        ],
-        [home, peer, { kind: 'hold', migration, sequence: held, nonce, flows: { add: [], remove: all } }, ok],
-        [home, peer, { kind: 'unhold', migration, sequence: held + 1, nonce }, no('conflict')],
-        [home, away, { kind: 'restore', migration, sequence, flows: none }, ok],
-        [
-          home,
-          away,
-          {
-            kind: 'release',
-            migration,
-            peers: peers.map((each) => ({ node: each.node, nonce: each.nonce })),
-            strays: [],
-          },
-          ok,
-        ],
-        [home, away, { kind: 'strays', migration, strays: [] }, ok],
-        [away, peer, { kind: 'rsyn', migration, epoch, nonce, strays: [] }, { ok: true, replayed: 0 }],
-        [away, home, { kind: 'switched', migration, missing: [], report }, ok],
-        [home, away, { kind: 'abort', migration }, ok],
-        [home, peer, { kind: 'abort', migration }, ok],
-      ];
-    };
+    const atPeer = () => required(recordOf<PeerSecrets>(fleet.agent(peer), 'peer', home));
+    const atTarget = () => required(recordOf<TargetSecrets>(fleet.agent(away), 'target', home));
+    const genuine = async (): Promise<Said[]> =>
+      conversation(atTarget(), atPeer(), { peer, flows: await movedFlows() });
 
     it('the same messages once more, from those who have sent them: they change nothing', async () => {
       await settled();
       const everybody = [home, away, peer].map((host) => fleet.agent(host));
-      for (const [from, to, message, expected] of await genuine()) {
+      for (const { from, to, message, answer: expected } of await genuine()) {
         const answer = await withoutEffect(undefined, everybody, () =>
           as(from).tell(fleet.agent(to), message),
         );
@@ -442,7 +374,7 @@ describe('agents that are told what they should not do', () => {
     }, 60_000);
 
     it('the same messages once more, from somebody who has listened: they are refused', async () => {
-      for (const [, to, message] of await genuine())
+      for (const { to, message } of await genuine())
         await refused(as(stranger), to, message, 'notAuthorised', [away, peer]);
     }, 60_000);
 
