@@ -14,6 +14,9 @@ export type { Sandbox } from './agent/sandbox.js';
 export { cgroupRoot, createCgroup, placeInCgroup, removeCgroup } from './movers/cgroup.js';
 export { transfer } from './movers/transfer.js';
 export { native, type BpfProgram } from './native.js';
+/** For tests that speak to agents by hand. */
+export type { Message, PeerFlow, TargetFlow } from './protocol/messages.js';
+export { encodeMessage } from './signalling/codec.js';
 /** For the benchmarks, which run the programs one by one. */
 export { loadPrograms } from './datapath/programs.js';
 export { openMaps } from './datapath/pins.js';

@@ -27,12 +27,16 @@ export class Fleet {
   readonly agents = new Map<string, AgentProcess>();
   /** a tmpfs that all pods see at the same path */
   imagesDir = '';
+  /** `servald certs` made it: the authority, and a certificate for each host */
+  readonly certificates: string;
 
   private constructor(
     readonly lab: Lab,
     private readonly home: string,
     readonly sandboxes: Sandboxes,
-  ) {}
+  ) {
+    this.certificates = join(home, 'certificates');
+  }
 
   /** @throws ServalError where an agent does not start; nothing of the fleet is left behind then */
   static async start(lab: Lab, options: FleetOptions = {}): Promise<Fleet> {
@@ -99,7 +103,7 @@ export class Fleet {
   }
 
   private async make({ slots = 8192, config = {}, env = {} }: FleetOptions): Promise<void> {
-    const certificates = join(this.home, 'certificates');
+    const { certificates } = this;
     mkdirSync(certificates);
     await run(process.execPath, [servald, 'certs', 'init', certificates]);
     const images = await this.lab.mount('tmpfs', 'images');

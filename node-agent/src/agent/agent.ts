@@ -12,7 +12,7 @@ import { ExternalMover } from '../movers/external.js';
 import { criuMover } from '../movers/mover.js';
 import type { Endpoint } from '../datapath/types.js';
 import type { Event } from '../protocol/effects.js';
-import type { NodeName } from '../protocol/messages.js';
+import type { NodeName, Refused } from '../protocol/messages.js';
 import { Credentials, SignallingClient, SignallingServer } from '../signalling/index.js';
 import { startLocalApi } from './api.js';
 import { MigrationBook } from './book.js';
@@ -74,7 +74,10 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   setPriority(constants.priority.PRIORITY_HIGH);
   const ground = await openGround(config, log, closers);
   const { nodes, store, datapath, state, records, client } = ground;
-  const core = new ProtocolCore(config.node, config.deadlines, nodes, records);
+  const pods = new PodRegistry(datapath);
+  const core = new ProtocolCore(config.node, config.deadlines, nodes, records, (workload) =>
+    pods.hostsWorkload(workload),
+  );
   const book = new MigrationBook(store, (what, error, migration) =>
     migrationLog(log, migration).error({ err: error }, `${what} failed`),
   );
@@ -88,7 +91,6 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
     { version, node: process.version },
   );
   const observe = new Observations(log, metrics, book);
-  const pods = new PodRegistry(datapath);
   const ports = new PortGuard((error) => observe.failed('reserving ports', error));
   pods.onGone(({ netns }) => ports.forget(netns));
   const waiting = new WaitingPods(state, records);
@@ -112,7 +114,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   await podFollower.takeWaiting(waiting.all());
   closers.push(await podFollower.follow(store));
   dispatch({ type: 'restart' });
-  await serveOthers(config, ground, { core, runner, works }, closers);
+  metrics.servesBy(await serveOthers(config, ground, { core, runner, works }, closers));
   const sweeper = new Sweeper({ datapath, pods, ports, core, dispatch, log });
   closers.push(() => sweeper.stop());
   closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
@@ -260,26 +262,29 @@ async function serveOthers(
   { credentials }: Ground,
   { core, runner, works }: { core: ProtocolCore; runner: Runner; works: Works },
   closers: Closer[],
-): Promise<void> {
+): Promise<SignallingServer> {
   const server = new SignallingServer({
     credentials,
     onMessage: (from, message) => runner.handle(from, message),
     images: {
-      directory: (from, migration) =>
-        core.sourceOf(migration) === from
+      directory: (from, migration) => {
+        const refused = core.refusesImages(from, migration);
+        return refused === undefined
           ? Promise.resolve(works.target.imagesDir(migration))
-          : Promise.reject(unexpectedImages(from, migration)),
+          : Promise.reject(unexpectedImages(from, migration, refused));
+      },
     },
   });
   await server.listen(config.signalling);
   closers.push(() => server.close());
+  return server;
 }
 
-function unexpectedImages(from: NodeName, migration: string): ServalError {
-  return new ServalError('ERR_NO_PERMISSION', {
+function unexpectedImages(from: NodeName, migration: string, { refusal, reason }: Refused): ServalError {
+  return new ServalError(refusal === 'notAuthorised' ? 'ERR_NO_PERMISSION' : 'ERR_CONFLICT', {
     subject: `images of migration ${migration} from ${from}`,
-    reason: 'no pod waits here for a workload that comes from there in this migration',
-    remedy: 'The move was given up meanwhile; start it again',
+    reason,
+    remedy: 'The move was given up meanwhile, or is over; start it again where the workload is',
   });
 }
 

@@ -18,6 +18,13 @@ function metrics(flows: Record<string, number> = { active: 2, held: 0 }): AgentM
 describe('AgentMetrics', () => {
   it('gives what is counted and what is read, the same at every look', async () => {
     const made = metrics();
+    made.servesBy({
+      counters: () => ({
+        refusedCertificates: { absent: 0, expired: 2 } as never,
+        failedHandshakes: 3,
+        errors: { ERR_NO_PERMISSION: 4 },
+      }),
+    });
     made.migrations.inc({ role: 'source', result: 'succeeded' });
     made.phases.observe({ role: 'source', phase: 'hold' }, 0.003);
     made.rsyn.inc({ outcome: 'replied' }, 7);
@@ -32,6 +39,10 @@ describe('AgentMetrics', () => {
       'serval_drop_bytes_total{reason="TTL"} 300',
       'serval_open_migrations{role="peer"} 4',
       'serval_resource_problems_total 5',
+      'serval_signalling_refused_certificates_total{fault="absent"} 0',
+      'serval_signalling_refused_certificates_total{fault="expired"} 2',
+      'serval_signalling_failed_handshakes_total 3',
+      'serval_signalling_errors_total{code="ERR_NO_PERMISSION"} 4',
       `serval_build_info{version="1.2.3",node_version="${process.version}"} 1`,
     ])
       expect(lines).toContain(line);

@@ -5,6 +5,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { DropCount, DropReason } from '../datapath/types.js';
 import type { Role } from '../protocol/effects.js';
+import type { ServerCounters } from '../signalling/index.js';
 
 /** Read when somebody asks for the metrics. */
 export interface MetricSources {
@@ -16,6 +17,9 @@ export interface MetricSources {
   /** files of resources that could not be used so far */
   resourceProblems: () => number;
 }
+
+/** Whom the server for other agents has turned away. */
+export type TurnedAway = Pick<ServerCounters, 'refusedCertificates' | 'failedHandshakes' | 'errors'>;
 
 export interface BuildInfo {
   version: string;
@@ -75,6 +79,8 @@ export class AgentMetrics {
   /** labels: reason */
   readonly lostFlows = this.counter('lost_flows_total', 'Flows that did not survive a migration', ['reason']);
 
+  private server: { counters(): TurnedAway } | undefined;
+
   constructor(sources: MetricSources, build: BuildInfo) {
     collectDefaultMetrics({ register: this.registry });
     this.gauge('build_info', 'The agent that answers; always 1', ['version', 'node_version'], (gauge) =>
@@ -87,6 +93,7 @@ export class AgentMetrics {
       for (const [role, count] of Object.entries(sources.openMigrations())) gauge.set({ role }, count);
     });
     this.drops(sources);
+    this.turnedAway();
     this.total('resource_problems_total', 'Resource files that could not be used', [], (counter) =>
       counter.inc(sources.resourceProblems()),
     );
@@ -100,6 +107,39 @@ export class AgentMetrics {
       });
     total('drops_total', 'Packets that the data plane gave up', 'packets');
     total('drop_bytes_total', 'Bytes that the data plane gave up', 'bytes');
+  }
+
+  /** Other agents come in there from now on. */
+  servesBy(server: { counters(): TurnedAway }): void {
+    this.server = server;
+  }
+
+  /** Before the protocol has heard of it; what the protocol itself refuses is in `refusals`. */
+  private turnedAway(): void {
+    const counters = (): TurnedAway | undefined => this.server?.counters();
+    this.total(
+      'signalling_refused_certificates_total',
+      'Connections of other agents that were refused for their certificate',
+      ['fault'],
+      (counter) => {
+        for (const [fault, count] of Object.entries(counters()?.refusedCertificates ?? {}))
+          counter.inc({ fault }, count);
+      },
+    );
+    this.total(
+      'signalling_failed_handshakes_total',
+      'Connections that did not get as far as a certificate: not TLS 1.3, or no HTTP/2',
+      [],
+      (counter) => counter.inc(counters()?.failedHandshakes ?? 0),
+    );
+    this.total(
+      'signalling_errors_total',
+      'Requests of other agents that were answered with an error',
+      ['code'],
+      (counter) => {
+        for (const [code, count] of Object.entries(counters()?.errors ?? {})) counter.inc({ code }, count);
+      },
+    );
   }
 
   private counter(name: string, help: string, labelNames: string[] = []): Counter {

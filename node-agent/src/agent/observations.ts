@@ -39,6 +39,10 @@ export class Observations implements Observer {
         log.warn({ reason: note.reason, flows: note.flows }, 'flows will be lost');
         this.metrics.lostFlows.inc({ reason: note.reason }, note.flows);
         break;
+      case 'switched':
+        this.metrics.freeze.observe(note.report.resumeMs / 1000);
+        this.book.reported(migration, note.report);
+        break;
       case 'refused':
         log.warn(note, 'refused');
         this.metrics.refusals.inc({ message: note.message, refusal: note.refusal });
@@ -67,11 +71,6 @@ export class Observations implements Observer {
   }
 
   stepped(event: Event): void {
-    if (event.type === 'message' && event.message.kind === 'switched') {
-      const { migration, report } = event.message;
-      this.metrics.freeze.observe(report.resumeMs / 1000);
-      this.book.reported(migration, report);
-    }
     if (
       event.type === 'done' &&
       event.role === 'source' &&

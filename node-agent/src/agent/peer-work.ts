@@ -1,12 +1,21 @@
 /** What the protocol asks of a node that has the other ends of a moving workload's flows. */
 import { withEnds } from '../datapath/kept.js';
 import type { Datapath, FlowRule, FlowStatus, FlowTuple, KeptPacket } from '../datapath/types.js';
+import { listFlows } from '../host/sockets.js';
 import { nativeTranslations } from '../host/translations.js';
 import { native } from '../native.js';
 import type { PeerWork } from '../protocol/effects.js';
 import { flowKey, type PeerFlow, type Stray } from '../protocol/messages.js';
 import type { KeptShelf } from './kept-shelf.js';
-import { migrationId, planPeer, recoverPeerRules, type PeerPod, type PeerRule } from './plan.js';
+import {
+  endedRules,
+  migrationId,
+  planPeer,
+  recoverPeerRules,
+  tupleName,
+  type PeerPod,
+  type PeerRule,
+} from './plan.js';
 import type { PodRegistry } from './pods.js';
 import type { PortGuard } from './port-guard.js';
 import type { StaleRoutes } from './stale-routes.js';
@@ -131,7 +140,8 @@ export class PeerWorks {
     return {};
   }
 
-  async forget(migration: string, { flows }: Request<'forget'>): Result<'forget'> {
+  async forget(migration: string, { flows, unlessAlive }: Request<'forget'>): Result<'forget'> {
+    if (unlessAlive === true) return this.forgetDead(migration, flows);
     const ended = new Set(flows.map(flowKey));
     const own = BigInt(`0x${migration}`);
     for (const pod of this.deps.pods.all()) {
@@ -140,6 +150,24 @@ export class PeerWorks {
         .map(({ flowId }) => flowId);
       // Only what this migration owns: a later one tells of its own hops itself.
       if (ids.length > 0) await this.deps.datapath.remove(pod.name, { migration: own, flowIds: ids });
+    }
+    return {};
+  }
+
+  /**
+   * As the source says, which named them by where they were. Only what a socket table can tell: not datagrams, nor what
+   * the node's own NAT has changed.
+   */
+  private async forgetDead(migration: string, flows: readonly PeerFlow[]): Result<'forget'> {
+    const named = new Set(flows.map(keyAt));
+    const own = BigInt(`0x${migration}`);
+    for (const { name, netns, hostNetwork } of flows.length === 0 ? [] : this.deps.pods.all()) {
+      const rules = (await this.deps.datapath.flows(name)).filter(
+        (rule) => rule.migration === own && rule.protocol === 'tcp' && named.has(ruleKey(rule)),
+      );
+      if (rules.length === 0 || hostNetwork) continue;
+      const ids = endedRules(rules, await listFlows(netns)).map(({ flowId }) => flowId);
+      if (ids.length > 0) await this.deps.datapath.remove(name, { migration: own, flowIds: ids });
     }
     return {};
   }
@@ -180,6 +208,7 @@ export class PeerWorks {
       podAt: (address) => atPods.get(address),
       calledBy,
       nextFlowId: this.deps.nextFlowId,
+      isPending: (owner) => this.deps.isPending(migrationId(owner)),
     });
     for (const [pod, planned] of plan.rules)
       added.set(pod, new Map(planned.map((rule) => [ruleKey(rule.rule), rule])));
@@ -200,6 +229,7 @@ export class PeerWorks {
   private async peerPods(flows: readonly PeerFlow[]): Promise<Map<string, PeerPod>> {
     const pods = new Map<string, PeerPod>();
     const byName = new Map<string, PeerPod>();
+    const places = new Set(flows.map(({ now }) => now.address));
     for (const address of new Set(flows.map(({ peer }) => peer.address))) {
       const pod = this.deps.pods.at(address);
       if (pod === undefined) continue;
@@ -207,6 +237,7 @@ export class PeerWorks {
         name: pod.name,
         hostNetwork: pod.hostNetwork,
         rules: await this.deps.datapath.flows(pod.name),
+        sockets: await otherSockets(pod.netns, places),
       };
       byName.set(pod.name, known);
       pods.set(address, known);
@@ -311,8 +342,15 @@ export class PeerWorks {
   }
 }
 
+/** Those of other far ends than these: a few, where the others may be 100,000. None where the pod has gone. */
+async function otherSockets(netns: string, places: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+  const sockets = await listFlows(netns).catch(() => []);
+  const others = sockets.filter(({ tuple }) => !places.has(tuple.remote.address));
+  return new Set(others.map(({ protocol, tuple }) => tupleName(protocol, tuple)));
+}
+
 /** By the wire to come, as the pod sees it: the same for a rule and for the flow that it was made for. */
-function ruleKey({ protocol, wire: { local, remote } }: FlowRule): string {
+function ruleKey({ protocol, wire: { local, remote } }: Pick<FlowRule, 'protocol' | 'wire'>): string {
   return `${protocol} ${local.address} ${local.port} ${remote.address} ${remote.port}`;
 }
 

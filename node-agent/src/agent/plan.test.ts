@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { FlowStatus, FlowTuple } from '../datapath/types.js';
 import type { PeerFlow } from '../protocol/messages.js';
-import { planPeer, planSource, recoverPeerRules, type OwnFlow, type PeerPod } from './plan.js';
+import { planPeer, planSource, recoverPeerRules, tupleName, type OwnFlow, type PeerPod } from './plan.js';
 
 const a = { address: '10.1.1.2', port: 6379 };
 const b = { address: '10.2.1.2', port: 6379 };
@@ -94,13 +94,14 @@ describe('what a peer makes of it', () => {
   const told: PeerFlow = { protocol: 'tcp', now: a, next: b, peer: client };
   const plan = (flows: PeerFlow[], pod: Partial<PeerPod>, called?: typeof virtual) => {
     let next = 100n;
-    const whole = { name: 'p', hostNetwork: false, rules: [], ...pod };
+    const whole = { name: 'p', hostNetwork: false, rules: [], sockets: new Set<string>(), ...pod };
     return planPeer({
       migration: 2n,
       flows,
       podAt: (address) => (address === client.address ? whole : undefined),
       calledBy: () => called,
       nextFlowId: () => next++,
+      isPending: (migration) => migration === 9n,
     });
   };
 
@@ -143,6 +144,33 @@ describe('what a peer makes of it', () => {
 
   it('says whose address nobody has here', () => {
     expect(plan([{ ...told, peer: { address: '10.3.1.9', port: 1 } }, told], {}).unknown).toEqual([0]);
+  });
+
+  it('does not take a flow from where it has gone, but takes one that another move has only prepared', () => {
+    const again = { ...told, next: c };
+    const gone = [status(7n, atClient(a), atClient(b))];
+    expect(plan([again], { rules: gone })).toMatchObject({ unknown: [0], rules: new Map() });
+    const held = [status(7n, atClient(a), atClient(b), { state: 'held' })];
+    expect(plan([again], { rules: held }).unknown).toEqual([0]);
+    const pending = [status(7n, atClient(a), atClient(b), { state: 'held', migration: 9n })];
+    expect(plan([again], { rules: pending }).unknown).toEqual([]);
+    const own = [status(7n, atClient(a), atClient(b), { state: 'active', migration: 2n })];
+    expect(plan([told], { rules: own }).unknown).toEqual([]);
+  });
+
+  it('does not let a flow come in from where another one comes in already', () => {
+    const sockets = (remote: typeof a): Set<string> => new Set([tupleName('tcp', atClient(remote))]);
+    expect(plan([told], { sockets: sockets(b) }).unknown).toEqual([0]);
+    expect(plan([told], { sockets: sockets(c) }).unknown).toEqual([]);
+    // That one's far end is called by another name, which this node translates.
+    expect(plan([told], { sockets: sockets(virtual), hostNetwork: true }, virtual).unknown).toEqual([0]);
+    expect(plan([told], { rules: [status(7n, atClient(c), atClient(b))] }).unknown).toEqual([0]);
+    // It has gone from there itself.
+    const left = [status(7n, atClient(b), atClient(c))];
+    expect(plan([told], { sockets: sockets(b), rules: left }).unknown).toEqual([]);
+    // It comes back to the place that it is called by.
+    const back = [status(7n, atClient(b), atClient(a))];
+    expect(plan([told], { sockets: sockets(b), rules: back }).unknown).toEqual([]);
   });
 
   it('can be read back from the data plane', () => {

@@ -133,6 +133,8 @@ export interface PeerPod {
    */
   hostNetwork: boolean;
   rules: readonly FlowStatus[];
+  /** names of the tuples of sockets whose far end is not where the flows in question are now (`tupleName`) */
+  sockets: ReadonlySet<string>;
 }
 
 export interface PeerInput {
@@ -143,6 +145,8 @@ export interface PeerInput {
   /** what the pod's transport calls the far end, where this node translates addresses on the way (kube-proxy) */
   calledBy: (flow: PeerFlow) => Endpoint | undefined;
   nextFlowId: () => bigint;
+  /** a migration that was not switched here yet: its rules may be given up */
+  isPending: (migration: bigint) => boolean;
 }
 
 export interface PeerPlan {
@@ -150,13 +154,14 @@ export interface PeerPlan {
   rules: Map<string, PeerRule[]>;
   /** by pod, which of the flows its rules are for */
   indices: Map<string, number[]>;
-  /** indices of flows whose peer address nobody has here */
+  /** indices of flows that can not be moved: nobody has their peer address here, or they are not the sender's */
   unknown: number[];
 }
 
-export function planPeer({ migration, flows, podAt, calledBy, nextFlowId }: PeerInput): PeerPlan {
+export function planPeer(input: PeerInput): PeerPlan {
+  const { migration, flows, podAt, calledBy, nextFlowId } = input;
   const plan: PeerPlan = { rules: new Map(), indices: new Map(), unknown: [] };
-  const known = new Map<PeerPod, Map<string, FlowStatus>>();
+  const known = new Map<PeerPod, KnownRules>();
   flows.forEach((flow, index) => {
     const pod = podAt(flow.peer.address);
     if (pod === undefined) {
@@ -164,11 +169,15 @@ export function planPeer({ migration, flows, podAt, calledBy, nextFlowId }: Peer
       return;
     }
     let atPod = known.get(pod);
-    if (atPod === undefined) known.set(pod, (atPod = outbound(pod.rules, (rule) => rule.wire)));
+    if (atPod === undefined) known.set(pod, (atPod = knownRules(pod, input)));
     const wireNow = { local: flow.peer, remote: flow.now };
-    const there = atPod.get(tupleName(flow.protocol, wireNow));
+    const there = atPod.byWire.get(tupleName(flow.protocol, wireNow));
     const called = pod.hostNetwork ? undefined : calledBy(flow);
     const identity = there?.identity ?? { local: flow.peer, remote: called ?? flow.now };
+    if (isSomebodyElses(flow, { identity, there, calledBy, atPod })) {
+      plan.unknown.push(index);
+      return;
+    }
     const rule: FlowRule = {
       flowId: there?.flowId ?? nextFlowId(),
       migration,
@@ -183,6 +192,49 @@ export function planPeer({ migration, flows, podAt, calledBy, nextFlowId }: Peer
     rules.push(there === undefined ? { rule } : { rule, previous: ruleOf(there) });
   });
   return plan;
+}
+
+interface KnownRules {
+  byWire: Map<string, FlowStatus>;
+  /** identities of flows that other moves have taken elsewhere */
+  moved: Map<string, FlowStatus>;
+  sockets: ReadonlySet<string>;
+}
+
+function knownRules({ rules, sockets }: PeerPod, { migration, isPending }: PeerInput): KnownRules {
+  const settled = rules.filter(
+    ({ migration: owner, state }) => owner !== migration && (state === 'active' || !isPending(owner)),
+  );
+  const moved = outbound(settled, (rule) => rule.identity);
+  return { byWire: outbound(rules, (rule) => rule.wire), moved, sockets };
+}
+
+/**
+ * A node may move flows of its own address only, but where it says that they are, and will be, may be where another flow of
+ * the same pod is. Either it hosted the workload before: then the flow has gone from there. Or what would come in as this
+ * flow from now on comes in as that one already.
+ */
+function isSomebodyElses(
+  { protocol, peer, next, now }: PeerFlow,
+  {
+    identity,
+    there,
+    calledBy,
+    atPod: { byWire, moved, sockets },
+  }: {
+    identity: FlowTuple;
+    there: FlowStatus | undefined;
+    calledBy: PeerInput['calledBy'];
+    atPod: KnownRules;
+  },
+): boolean {
+  const own = tupleName(protocol, identity);
+  if (there === undefined && moved.has(own)) return true;
+  const onWire = byWire.get(tupleName(protocol, { local: peer, remote: next }));
+  if (onWire !== undefined && tupleName(protocol, onWire.identity) !== own) return true;
+  const remote = calledBy({ protocol, now: next, next: now, peer }) ?? next;
+  const native = tupleName(protocol, { local: peer, remote });
+  return native !== own && sockets.has(native) && !moved.has(native);
 }
 
 function listAt<Item>(lists: Map<string, Item[]>, name: string): Item[] {

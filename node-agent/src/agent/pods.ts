@@ -72,6 +72,13 @@ export class PodRegistry {
     return this.byAddress.get(address);
   }
 
+  /** A workload that runs here has this name, or this uid. A pod that only waits for one does not count. */
+  hostsWorkload({ name, uid }: { name: string; uid: string }): boolean {
+    return this.all().some(
+      (pod) => pod.workload !== undefined && (pod.name === name || pod.workload.uid === uid),
+    );
+  }
+
   all(): AgentPod[] {
     return [...this.byName.values()];
   }

@@ -10,7 +10,8 @@ import {
   type Directory,
   type RoleView,
 } from '../protocol/agent.js';
-import type { MigrationId, NodeName } from '../protocol/messages.js';
+import { mayCarry } from '../protocol/authorise.js';
+import type { MigrationId, NodeName, Refused, WorkloadName } from '../protocol/messages.js';
 import type { Core } from './runner.js';
 
 const roles: readonly Role[] = ['source', 'target', 'peer'];
@@ -34,10 +35,11 @@ export class ProtocolCore implements Core {
     deadlines: Deadlines,
     directory: Directory,
     records: ReadonlyMap<string, unknown>,
+    isHere: (workload: WorkloadName) => boolean,
   ) {
     const mine = [...records].filter(([key]) => roles.some((role) => key.startsWith(`${role}-`)));
     this.agent = createAgent(
-      { node, deadlines, directory },
+      { node, deadlines, directory, isHere },
       mine.map(([, value]) => value),
     );
   }
@@ -63,9 +65,9 @@ export class ProtocolCore implements Core {
     return this.stateOf(role, migration)?.workload.name ?? '';
   }
 
-  /** The node that a role's migration comes from. */
-  sourceOf(migration: MigrationId): NodeName | undefined {
-    return this.agent.targets.get(migration)?.source;
+  /** What there is against images of this migration from this node. */
+  refusesImages(from: NodeName, migration: MigrationId): Refused | undefined {
+    return mayCarry(from, this.agent.targets.get(migration));
   }
 
   /** Migrations that have not ended, by this node's role. */

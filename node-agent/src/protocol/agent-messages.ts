@@ -1,5 +1,6 @@
 /** What a node is asked by others: which role it is for, and what stands against it. */
 import { meet, moves, put, toPeer, toSource, toTarget, type Agent } from './agent-states.js';
+import { isElsewhere } from './authorise.js';
 import type { Effect, Event, Role } from './effects.js';
 import { refusal, type Context, type Incoming, type RoleState } from './machine.js';
 import type { Message, MessageKind, MigrationId, NodeName, Refused, WorkloadName } from './messages.js';
@@ -84,7 +85,8 @@ function targetAsked(agent: Agent, event: Incoming<'prepareTarget'>, context: Co
   const last = lastEpoch([...agent.sources.values(), ...agent.targets.values()], workload.uid, isPast);
   const reply =
     refusesTarget(event, context, last) ??
-    (moves(agent, workload.uid) ? refusal('busy', `${workload.name} is still moving here`) : undefined);
+    (moves(agent, workload.uid) ? refusal('busy', `${workload.name} is still moving here`) : undefined) ??
+    isElsewhere(workload, event.from, context.isHere);
   if (reply !== undefined) return refused('target', event, reply);
   return put(agent.targets, migration, prepareTarget(event, context));
 }

@@ -2,7 +2,7 @@
 import type { Deadlines } from './deadlines.js';
 import type { Effect } from './effects.js';
 import type { Directory, Step } from './machine.js';
-import type { MigrationId, NodeName } from './messages.js';
+import type { MigrationId, NodeName, WorkloadName } from './messages.js';
 import type { PeerState } from './peer-state.js';
 import { standing, type SourceState } from './source-state.js';
 import { isOver, type TargetState } from './target-state.js';
@@ -11,6 +11,7 @@ export interface Agent {
   readonly node: NodeName;
   readonly deadlines: Deadlines;
   readonly directory: Directory;
+  readonly isHere: (workload: WorkloadName) => boolean;
   readonly sources: Map<MigrationId, SourceState>;
   readonly targets: Map<MigrationId, TargetState>;
   readonly peers: Map<MigrationId, PeerState>;

@@ -8,7 +8,7 @@ import { forgetEarlier, meet, moves, put, toPeer, toSource, toTarget, type Agent
 import { defaultDeadlines, type Deadlines } from './deadlines.js';
 import type { Effect, Event, Role } from './effects.js';
 import type { Context, Directory, RoleState } from './machine.js';
-import type { MigrationId, NodeName, SwitchReport } from './messages.js';
+import type { MigrationId, NodeName, SwitchReport, WorkloadName } from './messages.js';
 import { stepPeer } from './peer.js';
 import { isLocking, peerOf, peerRecord, type PeerRecord } from './peer-state.js';
 import { startSource, stepSource, type SourceEvent } from './source.js';
@@ -23,6 +23,8 @@ export interface AgentOptions {
   node: NodeName;
   deadlines?: Partial<Deadlines>;
   directory: Directory;
+  /** Whether a workload runs on this node, by its name or its uid; one that only waits to arrive does not. */
+  isHere?: (workload: WorkloadName) => boolean;
 }
 
 /** What is written down of one role of one migration. JSON. */
@@ -52,10 +54,11 @@ export interface RoleView {
  * @throws ServalError ERR_STATE_MISMATCH where that was written by another version
  */
 export function createAgent(options: AgentOptions, persisted: readonly unknown[] = []): Agent {
-  const { node, directory } = options;
+  const { node, directory, isHere = () => false } = options;
   const agent: Agent = {
     node,
     directory,
+    isHere,
     deadlines: { ...defaultDeadlines, ...options.deadlines },
     sources: new Map(),
     targets: new Map(),
@@ -125,6 +128,7 @@ export function step(agent: Agent, event: Event, now: number): Effect[] {
     now,
     deadlines: agent.deadlines,
     directory: agent.directory,
+    isHere: (workload) => agent.isHere(workload),
     isLocked: (addresses) =>
       [...agent.peers.values()].some((peer) => isLocking(peer) && meet(peer.addresses.own, addresses)),
   };

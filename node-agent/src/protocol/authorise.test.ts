@@ -6,6 +6,7 @@ import {
   isOwn,
   isSource,
   isTarget,
+  mayCarry,
   mayMove,
   mayPrepareTarget,
   mayRsyn,
@@ -66,6 +67,14 @@ describe('authorisation', () => {
     expect(mayRsyn('s', { nonce: 'right', epoch: 3 }, prepared)?.refusal).toBe('notAuthorised');
     expect(mayRsyn('t', { nonce: 'wrong', epoch: 3 }, prepared)?.refusal).toBe('badNonce');
     expect(mayRsyn('t', { nonce: 'right', epoch: 2 }, prepared)?.refusal).toBe('staleEpoch');
+  });
+
+  it('takes images from the source, while a pod waits for them', () => {
+    expect(mayCarry('s', { source: 's', phase: 'prepared' })).toBeUndefined();
+    expect(mayCarry('p', { source: 's', phase: 'prepared' })?.refusal).toBe('notAuthorised');
+    for (const phase of ['making', 'restoring', 'restored', 'owner', 'done', 'givenUp'])
+      expect(mayCarry('s', { source: 's', phase })?.refusal).toBe('conflict');
+    expect(mayCarry('s', undefined)?.refusal).toBe('notAuthorised');
   });
 
   it('takes opening segments of the prepared move only', () => {

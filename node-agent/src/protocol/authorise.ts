@@ -12,6 +12,7 @@ import type {
   PrepareTarget,
   Refused,
   TargetFlow,
+  WorkloadName,
 } from './messages.js';
 
 /** Addresses of a prepared move: what later messages about it must keep to. */
@@ -67,6 +68,15 @@ export function mayPrepareTarget(
 ): Refused | undefined {
   if (now === undefined) return refusal('conflict', 'the workload has no address');
   return hostsAll(directory, from, [now], 'the sender');
+}
+
+/** What is here is nobody else's to move, whatever address it is said to have. */
+export function isElsewhere(
+  workload: WorkloadName,
+  from: NodeName,
+  isHere: (workload: WorkloadName) => boolean,
+): Refused | undefined {
+  return isHere(workload) ? notAuthorised(`${from} does not host ${workload.name}: it is here`) : undefined;
 }
 
 /** What `preparePeer` and the flows that a `hold` adds must satisfy. */
@@ -130,6 +140,18 @@ export function isOfMove(
   here: (address: string) => boolean,
 ): boolean {
   return now.includes(flow.now.address) && next.includes(flow.next.address) && here(flow.peer.address);
+}
+
+/** Images are taken from the source only, and only while a pod waits for them: later they would be stored for nobody. */
+export function mayCarry(
+  from: NodeName,
+  target: { source: NodeName; phase: string } | undefined,
+): Refused | undefined {
+  if (target === undefined) return notAuthorised('no workload comes here in this migration');
+  if (from !== target.source) return isSource(from, target);
+  return target.phase === 'prepared'
+    ? undefined
+    : refusal('conflict', `no pod waits here for images of this migration: it is ${target.phase}`);
 }
 
 /** Rules of the target's pod are about its own addresses. */

@@ -13,6 +13,7 @@ import type {
   PeerFlow,
   Reply,
   Stray,
+  SwitchReport,
   TargetAddresses,
   TargetFlow,
   WorkloadName,
@@ -91,8 +92,8 @@ export interface PeerWork {
   drop: { request: object; result: object };
   /** remove rules of earlier migrations of the flows that this one has flipped */
   dropEarlier: { request: object; result: object };
-  /** remove the rules of flows that have ended */
-  forget: { request: { flows: PeerFlow[] }; result: object };
+  /** remove the rules of flows that have ended; `unlessAlive`: of those only that have no socket here any more */
+  forget: { request: { flows: PeerFlow[]; unlessAlive?: boolean }; result: object };
 }
 
 export type Role = 'source' | 'target' | 'peer';
@@ -136,6 +137,8 @@ export type Note =
       reason: 'foreign' | 'unknownPeer' | 'unreachablePeer' | 'unfinishedHandshake';
       flows: number;
     }
+  /** at the source: the target runs it, and says how that went */
+  | { what: 'switched'; report: SwitchReport }
   | { what: 'refused'; message: Message['kind']; refusal: string };
 
 export type Event =

@@ -4,7 +4,16 @@
  */
 import type { Deadlines } from './deadlines.js';
 import type { Effect, Event, Note, Role, TimerName, Work, WorkName } from './effects.js';
-import type { Message, MessageKind, MigrationId, NodeName, Refusal, Refused, Reply } from './messages.js';
+import type {
+  Message,
+  MessageKind,
+  MigrationId,
+  NodeName,
+  Refusal,
+  Refused,
+  Reply,
+  WorkloadName,
+} from './messages.js';
 
 /** Who hosts which address, as far as this node knows. It may change from one call to the next. */
 export interface Directory {
@@ -18,6 +27,8 @@ export interface Context {
   now: number;
   deadlines: Deadlines;
   directory: Directory;
+  /** Whether this node hosts the workload itself, by its name or its uid. */
+  isHere: (workload: WorkloadName) => boolean;
   /** Whether a flow of a workload with one of these addresses is held here because its other end moves. */
   isLocked(addresses: readonly string[]): boolean;
 }

@@ -33,6 +33,9 @@ function done(turn: PeerTurn, job: Job, event: Extract<Ended, { type: 'done' }>)
     }
     case 'flip':
       return flipped(turn, event.result.replayed);
+    case 'forget':
+      // It may have been a `hold` that came late.
+      return { ok: true, unknown: [] };
     case 'drop':
       dropped(turn);
       return { ok: true };

@@ -234,9 +234,10 @@ describe('a peer', () => {
     ]);
     expect(peer.done('peer', 'forget').story).toEqual(['reply t4 ok']);
     expect(peer.tell('s', hold(2, { add: [], remove: [flow(2)] })).ran()).toEqual([
-      ['forget', { flows: [flow(2)] }],
+      ['forget', { flows: [flow(2)], unlessAlive: true }],
     ]);
-    peer.done('peer', 'forget').event({ type: 'flowsEnded', migration: id, flows: [], last: true });
+    expect(peer.done('peer', 'forget').replies).toEqual([{ ok: true, unknown: [] }]);
+    peer.event({ type: 'flowsEnded', migration: id, flows: [], last: true });
     expect(peer.timers()).toEqual({ settle: defaultDeadlines.tombstoneMs });
     expect(peer.event({ type: 'flowsEnded', migration: id, flows: [], last: true }).effects).toEqual([]);
     expect(peer.timeout('peer', 'settle').story).toEqual(['forgetState peer']);

@@ -196,8 +196,10 @@ export function heldAddresses(state: PeerState, { flows }: Hold, context: Contex
 function hold(turn: PeerTurn, { ticket, message }: Incoming<'hold'>): void {
   const { state, context } = turn;
   const { sequence, flows } = message;
+  // Late: the flows are the target's by now, and whoever has handed them over can not end one that lives.
   if (isFlipping(state)) {
-    enqueue(turn, { work: 'forget', request: { flows: flows.remove }, tickets: [ticket] });
+    const request = { flows: flows.remove, unlessAlive: true };
+    enqueue(turn, { work: 'forget', request, tickets: [ticket] });
     return;
   }
   if (sequence === state.sequence && heldBefore(turn, ticket, sequence)) return;

@@ -2,7 +2,7 @@
 import { createAgent, persistedState, step, type Agent } from './agent.js';
 import { defaultDeadlines } from './deadlines.js';
 import type { Effect, Event, Role, WorkName } from './effects.js';
-import type { Message, MessageKind, PeerFlow, Reply, TargetFlow } from './messages.js';
+import type { Message, MessageKind, PeerFlow, Reply, TargetFlow, WorkloadName } from './messages.js';
 
 export const id = '00000000000000aa';
 export const workload = { name: 'default/redis', uid: 'uid-1' };
@@ -37,6 +37,8 @@ export class Script {
   effects: Effect[] = [];
   /** addresses that have left their node */
   readonly gone = new Set<string>();
+  /** names and uids of workloads that run on this node */
+  readonly here = new Set<string>();
   now = 1_000;
   private tickets = 0;
 
@@ -51,7 +53,8 @@ export class Script {
     const nodeOf = (address: string): string | undefined =>
       this.gone.has(address) ? undefined : nodeOfNet[address.split('.')[2] as string];
     const directory = { nodeOf, hosts: (node: string, address: string) => nodeOf(address) === node };
-    return createAgent({ node: this.node, deadlines: defaultDeadlines, directory }, persisted);
+    const isHere = ({ name, uid }: WorkloadName): boolean => this.here.has(name) || this.here.has(uid);
+    return createAgent({ node: this.node, deadlines: defaultDeadlines, directory, isHere }, persisted);
   }
 
   event(event: Event): this {

@@ -175,6 +175,7 @@ export function switched(turn: SourceTurn, incoming: Incoming<'switched'>): void
   if (state.phase === 'released') {
     if (missing.length > 0) state.reason = `not told yet: ${missing.join(', ')}`;
     state.report = report;
+    note(turn, { what: 'switched', report });
     dropRequests(turn, 'release', 'hold', 'unhold');
     enter(turn, 'retiring');
     persist(turn);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { defaultDeadlines } from './deadlines.js';
 import type { Event, Plan } from './effects.js';
-import type { Accepted, Hold } from './messages.js';
+import type { Accepted, Hold, Switched } from './messages.js';
 import { flow, id, Script, targetFlow } from './script.fixture.js';
 import {
   differenceTo,
@@ -65,12 +65,18 @@ describe('a source', () => {
     ]);
     source.answer('source', 'release', 't');
     const report = { resumeMs: 1, switchMs: 2, replayed: 3 };
-    expect(source.tell('t', { kind: 'switched', migration: id, missing: [], report }).story).toEqual([
+    const switched: Switched = { kind: 'switched', migration: id, missing: [], report };
+    const told = expect.objectContaining({ type: 'note', note: { what: 'switched', report } });
+    // What somebody else makes up is shown to nobody.
+    expect(source.tell('p', switched).story).toEqual(['reply t1 notAuthorised']);
+    expect(source.effects).not.toContainEqual(told);
+    expect(source.tell('t', switched).story).toEqual([
       'persist source',
       'run takeStrays',
       'run retire',
-      'reply t1 ok',
+      'reply t2 ok',
     ]);
+    expect(source.effects).toContainEqual(told);
     source.done('source', 'takeStrays', { strays: [] });
     expect(source.done('source', 'retire').timers()).toEqual({ settle: defaultDeadlines.tombstoneMs });
     const state = source.agent.sources.get(id);

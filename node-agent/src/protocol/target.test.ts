@@ -99,6 +99,16 @@ describe('a target', () => {
     expect(target.restart().tell('s', restore(2)).story).toEqual(['reply t10 ok']);
   });
 
+  it('refuses a workload that runs here, under its name or its uid', () => {
+    for (const mark of [workload.name, workload.uid]) {
+      const target = new Script('t');
+      target.here.add(mark);
+      expect(target.tell('s', prepare).story).toEqual(['reply t1 notAuthorised']);
+      target.here.clear();
+      expect(target.tell('s', prepare).story).toContain('run makePod');
+    }
+  });
+
   it('does nothing that is late, or of somebody else, or about addresses of others', () => {
     const target = prepared().tell('s', rules(2, 1)).done('target', 'applyRules');
     expect(target.tell('s', rules(1, 9)).story).toEqual(['reply t3 conflict']);
