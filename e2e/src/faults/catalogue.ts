@@ -85,4 +85,33 @@ export const cuts: readonly Cut[] = [
   cut('peer', 'prepared', shortCutMs, 'either'),
 ];
 
-export const allFaults: readonly Fault[] = [...kills, ...cuts];
+/** What happens by chance to each message between agents, on all of them. */
+export interface Noise extends Fault {
+  seed: number;
+  chances: { lose?: number; duplicate?: number; delay?: number; delayMs?: number };
+}
+
+const lost = { lose: 0.2 };
+const duplicated = { duplicate: 0.2 };
+const delayed = { delay: 0.2, delayMs: 300 };
+/** Which messages are met decides what comes of it. */
+const seeds = [1, 2, 3];
+
+export const noises: readonly Noise[] = [
+  ...seeds.map((seed): Noise => ({
+    name: `20 % of all messages lost, seed ${seed}`,
+    seed,
+    chances: lost,
+    outcome: 'either',
+  })),
+  { name: '20 % of all messages duplicated', seed: 1, chances: duplicated, outcome: 'completed' },
+  { name: '20 % of all messages delayed by up to 0.3 s', seed: 1, chances: delayed, outcome: 'completed' },
+  ...seeds.map((seed): Noise => ({
+    name: `20 % of all messages lost, 20 % duplicated, 20 % delayed, seed ${seed}`,
+    seed,
+    chances: { ...lost, ...duplicated, ...delayed },
+    outcome: 'either',
+  })),
+];
+
+export const allFaults: readonly Fault[] = [...kills, ...cuts, ...noises];

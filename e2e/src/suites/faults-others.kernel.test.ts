@@ -1,0 +1,61 @@
+/** Moves that something else goes wrong in than an agent's or a host's end (faults-kill, faults-cut). */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { noises, type Fault } from '../faults/catalogue.js';
+import { deadlines, World, type Ended } from '../faults/world.js';
+
+const moveMs = 90_000;
+
+/** What must hold after each of them. */
+function expectWhole(world: World, fault: Fault, ended: Ended): void {
+  if (fault.outcome !== 'either') expect(ended.outcome).toBe(fault.outcome);
+  expect(ended.mostCopies).toBe(1);
+  expect(ended.longestHoldMs).toBeLessThan(deadlines.peerHoldMs + 2_000);
+  expect(ended.reason).not.toBe('');
+  expect(world.copies()).toHaveLength(1);
+}
+
+async function expectWholeStreams(world: World): Promise<void> {
+  const { errors, connections, finished } = await world.intact();
+  expect(errors).toEqual([]);
+  expect(finished).toBe(connections);
+}
+
+describe('messages that get lost, come twice, come late', () => {
+  let world: World;
+
+  beforeAll(async () => {
+    // A lost message of the preparation is waited for until the deadline: nothing is held then, and it may come soon.
+    world = await World.make({ config: { deadlines: { ...deadlines, prepareMs: 3_000 } } });
+  }, 60_000);
+
+  afterAll(async () => {
+    world?.save('others-messages');
+    await world?.remove();
+  }, 30_000);
+
+  /** All agents anew, with this in their configuration. */
+  const restart = async (more: Record<string, unknown>): Promise<void> => {
+    const agents = [...world.fleet.agents.values()];
+    await Promise.all(
+      agents.map(async (agent) => {
+        await agent.stop();
+        agent.configure(more);
+        await agent.start();
+      }),
+    );
+  };
+
+  it.each(noises)(
+    '$name',
+    async (fault) => {
+      await restart({ interference: { seed: fault.seed, ...fault.chances } });
+      const ended = await world.attempt(fault, () => Promise.resolve());
+      expectWhole(world, fault, ended);
+      await restart({});
+      await world.moves();
+    },
+    moveMs,
+  );
+
+  it('leaves every stream whole', () => expectWholeStreams(world), 60_000);
+});
