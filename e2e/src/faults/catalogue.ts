@@ -114,4 +114,24 @@ export const noises: readonly Noise[] = [
   })),
 ];
 
-export const allFaults: readonly Fault[] = [...kills, ...cuts, ...noises];
+export interface CriuFailure extends Fault {
+  action: 'dump' | 'restore';
+  /** before it has done anything, or when all is done */
+  when: 'at once' | 'at its end';
+}
+
+const criuFails = (action: CriuFailure['action'], when: CriuFailure['when']): CriuFailure => ({
+  name: `criu ${action} fails ${when}`,
+  action,
+  when,
+  outcome: 'rolled back',
+});
+
+export const criuFailures: readonly CriuFailure[] = [
+  criuFails('dump', 'at once'),
+  criuFails('dump', 'at its end'),
+  criuFails('restore', 'at once'),
+  criuFails('restore', 'at its end'),
+];
+
+export const allFaults: readonly Fault[] = [...kills, ...cuts, ...noises, ...criuFailures];

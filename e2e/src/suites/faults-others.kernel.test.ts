@@ -1,6 +1,7 @@
 /** Moves that something else goes wrong in than an agent's or a host's end (faults-kill, faults-cut). */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { noises, type Fault } from '../faults/catalogue.js';
+import { criuFailures, noises, type Fault } from '../faults/catalogue.js';
+import { FailingCriu } from '../faults/failing-criu.js';
 import { deadlines, World, type Ended } from '../faults/world.js';
 
 const moveMs = 90_000;
@@ -52,6 +53,36 @@ describe('messages that get lost, come twice, come late', () => {
       const ended = await world.attempt(fault, () => Promise.resolve());
       expectWhole(world, fault, ended);
       await restart({});
+      await world.moves();
+    },
+    moveMs,
+  );
+
+  it('leaves every stream whole', () => expectWholeStreams(world), 60_000);
+});
+
+describe('criu that fails', () => {
+  let criu: FailingCriu;
+  let world: World;
+
+  beforeAll(async () => {
+    criu = new FailingCriu();
+    world = await World.make({ config: { criu: criu.path } });
+  }, 60_000);
+
+  afterAll(async () => {
+    world?.save('others-criu');
+    await world?.remove();
+    criu?.remove();
+  }, 30_000);
+
+  it.each(criuFailures)(
+    '$name',
+    async (fault) => {
+      criu.fail(fault);
+      const ended = await world.attempt(fault, () => Promise.resolve()).finally(() => criu.heal(fault));
+      expectWhole(world, fault, ended);
+      expect(ended.reason).toContain(`criu could not ${fault.action}`);
       await world.moves();
     },
     moveMs,
