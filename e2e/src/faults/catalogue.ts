@@ -134,4 +134,47 @@ export const criuFailures: readonly CriuFailure[] = [
   criuFails('restore', 'at its end'),
 ];
 
-export const allFaults: readonly Fault[] = [...kills, ...cuts, ...noises, ...criuFailures];
+export interface ClockStep extends Fault {
+  who: Who;
+  phase: string;
+  ms: number;
+}
+
+const hourMs = 3_600_000;
+
+/** Steps forward, then back: each agent has the time again that it began with. */
+export const clockSteps: readonly ClockStep[] = (
+  [
+    ['source', 'moving'],
+    ['target', 'restored'],
+    ['peer', 'held'],
+  ] as const
+).flatMap(([who, phase]) =>
+  [hourMs, -hourMs].map((ms) => ({
+    name: `clock of the ${who} stepped ${ms > 0 ? 'forward' : 'back'} by an hour while ${phase}`,
+    who,
+    phase,
+    ms,
+    outcome: 'completed' as const,
+  })),
+);
+
+export interface FullDisk extends Fault {
+  who: Who;
+}
+
+/** At the source it becomes full while criu writes; the target is told first how much will come. */
+export const fullDisks: readonly FullDisk[] = (['source', 'target'] as const).map((who) => ({
+  name: `no room for the images at the ${who}`,
+  who,
+  outcome: 'rolled back',
+}));
+
+export const allFaults: readonly Fault[] = [
+  ...kills,
+  ...cuts,
+  ...noises,
+  ...criuFailures,
+  ...clockSteps,
+  ...fullDisks,
+];
