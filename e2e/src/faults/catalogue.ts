@@ -73,16 +73,20 @@ const shortCutMs = 1_500;
 const longCutMs = 5_000;
 
 export const cuts: readonly Cut[] = [
-  ...['preparing', 'telling', 'quiescing', 'holding', 'freezing', 'moving', 'restoring'].map((phase) =>
+  ...['preparing', 'planning', 'telling', 'quiescing', 'holding', 'freezing', 'moving'].map((phase) =>
     cut('source', phase, shortCutMs, 'either'),
   ),
-  ...['released', 'retiring'].map((phase) => cut('source', phase, shortCutMs, 'completed')),
+  ...['restoring', 'restored'].map((phase) => cut('source', phase, shortCutMs, 'either')),
+  ...['released', 'retiring', 'retired'].map((phase) => cut('source', phase, shortCutMs, 'completed')),
   cut('source', 'moving', longCutMs, 'rolled back'),
-  ...['prepared', 'restoring', 'restored'].map((phase) => cut('target', phase, shortCutMs, 'either')),
-  ...['owner', 'telling', 'switching'].map((phase) => cut('target', phase, shortCutMs, 'completed')),
+  ...['making', 'prepared', 'restoring', 'restored'].map((phase) =>
+    cut('target', phase, shortCutMs, 'either'),
+  ),
+  ...['owner', 'telling', 'switching', 'done'].map((phase) => cut('target', phase, shortCutMs, 'completed')),
   cut('target', 'restored', longCutMs, 'either'),
   cut('peer', 'held', shortCutMs, 'either'),
   cut('peer', 'prepared', shortCutMs, 'either'),
+  cut('peer', 'switched', shortCutMs, 'completed'),
 ];
 
 /** What happens by chance to each message between agents, on all of them. */
