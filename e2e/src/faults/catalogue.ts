@@ -73,16 +73,112 @@ const shortCutMs = 1_500;
 const longCutMs = 5_000;
 
 export const cuts: readonly Cut[] = [
-  ...['preparing', 'telling', 'quiescing', 'holding', 'freezing', 'moving', 'restoring'].map((phase) =>
+  ...['preparing', 'planning', 'telling', 'quiescing', 'holding', 'freezing', 'moving'].map((phase) =>
     cut('source', phase, shortCutMs, 'either'),
   ),
-  ...['released', 'retiring'].map((phase) => cut('source', phase, shortCutMs, 'completed')),
+  ...['restoring', 'restored'].map((phase) => cut('source', phase, shortCutMs, 'either')),
+  ...['released', 'retiring', 'retired'].map((phase) => cut('source', phase, shortCutMs, 'completed')),
   cut('source', 'moving', longCutMs, 'rolled back'),
-  ...['prepared', 'restoring', 'restored'].map((phase) => cut('target', phase, shortCutMs, 'either')),
-  ...['owner', 'telling', 'switching'].map((phase) => cut('target', phase, shortCutMs, 'completed')),
+  ...['making', 'prepared', 'restoring', 'restored'].map((phase) =>
+    cut('target', phase, shortCutMs, 'either'),
+  ),
+  ...['owner', 'telling', 'switching', 'done'].map((phase) => cut('target', phase, shortCutMs, 'completed')),
   cut('target', 'restored', longCutMs, 'either'),
   cut('peer', 'held', shortCutMs, 'either'),
   cut('peer', 'prepared', shortCutMs, 'either'),
+  cut('peer', 'switched', shortCutMs, 'completed'),
 ];
 
-export const allFaults: readonly Fault[] = [...kills, ...cuts];
+/** What happens by chance to each message between agents, on all of them. */
+export interface Noise extends Fault {
+  seed: number;
+  chances: { lose?: number; duplicate?: number; delay?: number; delayMs?: number };
+}
+
+const lost = { lose: 0.2 };
+const duplicated = { duplicate: 0.2 };
+const delayed = { delay: 0.2, delayMs: 300 };
+/** Which messages are met decides what comes of it. */
+const seeds = [1, 2, 3];
+
+export const noises: readonly Noise[] = [
+  ...seeds.map((seed): Noise => ({
+    name: `20 % of all messages lost, seed ${seed}`,
+    seed,
+    chances: lost,
+    outcome: 'either',
+  })),
+  { name: '20 % of all messages duplicated', seed: 1, chances: duplicated, outcome: 'completed' },
+  { name: '20 % of all messages delayed by up to 0.3 s', seed: 1, chances: delayed, outcome: 'completed' },
+  ...seeds.map((seed): Noise => ({
+    name: `20 % of all messages lost, 20 % duplicated, 20 % delayed, seed ${seed}`,
+    seed,
+    chances: { ...lost, ...duplicated, ...delayed },
+    outcome: 'either',
+  })),
+];
+
+export interface CriuFailure extends Fault {
+  action: 'dump' | 'restore';
+  /** before it has done anything, or when all is done */
+  when: 'at once' | 'at its end';
+}
+
+const criuFails = (action: CriuFailure['action'], when: CriuFailure['when']): CriuFailure => ({
+  name: `criu ${action} fails ${when}`,
+  action,
+  when,
+  outcome: 'rolled back',
+});
+
+export const criuFailures: readonly CriuFailure[] = [
+  criuFails('dump', 'at once'),
+  criuFails('dump', 'at its end'),
+  criuFails('restore', 'at once'),
+  criuFails('restore', 'at its end'),
+];
+
+export interface ClockStep extends Fault {
+  who: Who;
+  phase: string;
+  ms: number;
+}
+
+const hourMs = 3_600_000;
+
+/** Steps forward, then back: each agent has the time again that it began with. */
+export const clockSteps: readonly ClockStep[] = (
+  [
+    ['source', 'moving'],
+    ['target', 'restored'],
+    ['peer', 'held'],
+  ] as const
+).flatMap(([who, phase]) =>
+  [hourMs, -hourMs].map((ms) => ({
+    name: `clock of the ${who} stepped ${ms > 0 ? 'forward' : 'back'} by an hour while ${phase}`,
+    who,
+    phase,
+    ms,
+    outcome: 'completed' as const,
+  })),
+);
+
+export interface FullDisk extends Fault {
+  who: Who;
+}
+
+/** At the source it becomes full while criu writes; the target is told first how much will come. */
+export const fullDisks: readonly FullDisk[] = (['source', 'target'] as const).map((who) => ({
+  name: `no room for the images at the ${who}`,
+  who,
+  outcome: 'rolled back',
+}));
+
+export const allFaults: readonly Fault[] = [
+  ...kills,
+  ...cuts,
+  ...noises,
+  ...criuFailures,
+  ...clockSteps,
+  ...fullDisks,
+];

@@ -52,22 +52,28 @@ export class AgentProcess {
   constructor(
     readonly host: Host,
     readonly folders: AgentFolders,
-    config: Record<string, unknown>,
+    private readonly config: Record<string, unknown>,
     private readonly env: NodeJS.ProcessEnv,
   ) {
     this.socket = join(folders.home, 'agent.sock');
     this.directory = join(folders.home, 'resources');
     this.log = join(folders.home, 'agent.log');
     mkdirSync(this.directory, { recursive: true });
+    this.configure({});
+  }
+
+  /** Puts this into its configuration in place of what was put in last; it is read at the next start. */
+  configure(more: Record<string, unknown>): void {
+    const { home, bpffs, images } = this.folders;
     const own = {
-      node: host.name,
+      node: this.host.name,
       directory: this.directory,
-      stateDir: join(folders.home, 'state'),
-      bpffs: folders.bpffs,
-      imagesDir: folders.images,
+      stateDir: join(home, 'state'),
+      bpffs,
+      imagesDir: images,
       socket: this.socket,
     };
-    this.write(join(folders.home, 'config.yaml'), { ...own, ...config });
+    this.write(join(home, 'config.yaml'), { ...own, ...this.config, ...more });
   }
 
   get pid(): number | undefined {

@@ -111,11 +111,11 @@ export class Fleet {
     for (const host of this.lab.hosts) {
       await run(process.execPath, [servald, 'certs', 'issue', certificates, host.name]);
       const folder = join(this.home, host.name);
-      mkdirSync(join(images, host.name));
       const folders = {
         home: folder,
         bpffs: await this.lab.mount('bpf', `bpf-${host.name}`),
-        images: join(images, host.name),
+        // Of its own, since another host's memory is none of its: a test can make it small.
+        images: await this.lab.mount('tmpfs', join('images', host.name)),
       };
       const command = (action: string): string[] => [
         process.execPath,

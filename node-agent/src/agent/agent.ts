@@ -13,7 +13,14 @@ import { criuMover } from '../movers/mover.js';
 import type { Endpoint } from '../datapath/types.js';
 import type { Event } from '../protocol/effects.js';
 import type { NodeName, Refused } from '../protocol/messages.js';
-import { Credentials, SignallingClient, SignallingServer } from '../signalling/index.js';
+import {
+  Credentials,
+  randomly,
+  seeded,
+  SignallingClient,
+  SignallingServer,
+  type ClientOptions,
+} from '../signalling/index.js';
 import { startLocalApi } from './api.js';
 import { MigrationBook } from './book.js';
 import type { AgentConfig } from './config.js';
@@ -149,10 +156,20 @@ async function openGround(config: AgentConfig, log: Logger, closers: Closer[]): 
   closers.push(() => store.close(), nodes.follow(store));
   const datapath = await EbpfDatapath.open({ bpffs: config.bpffs, slots: config.slots });
   closers.push(() => datapath.close());
-  const client = new SignallingClient({ credentials });
+  const client = new SignallingClient({ credentials, ...interferenceOf(config, log) });
   closers.push(() => client.close());
   closers.push(keepWarm(config.node, store, nodes, client));
   return { state, records: state.load(), store, nodes, datapath, credentials, client };
+}
+
+/**
+ * Of the client alone: requests pass the client of one agent and their replies come back to it, so that with all agents told
+ * the same each message is met exactly once.
+ */
+function interferenceOf({ interference }: AgentConfig, log: Logger): Pick<ClientOptions, 'interfere'> {
+  if (interference === undefined) return {};
+  log.warn({ interference }, 'messages are lost, doubled and delayed on purpose: this is for tests only');
+  return { interfere: randomly(interference, seeded(interference.seed)) };
 }
 
 function refuseOtherNode({ node, certificates }: AgentConfig, credentials: Credentials): void {

@@ -21,6 +21,7 @@ describe('parseConfig', () => {
     expect(config).toMatchObject({ node: 'host-1', stateDir: '/var/lib/serval', logLevel: 'info' });
     expect(config.deadlines).toEqual(defaultDeadlines);
     expect(config.sandbox).toBeUndefined();
+    expect(config.interference).toBeUndefined();
   });
 
   it('takes what is given, and the rest of a section from the defaults', () => {
@@ -31,6 +32,11 @@ describe('parseConfig', () => {
     expect(config.deadlines).toEqual({ ...defaultDeadlines, holdingMs: 500 });
     expect(config.metrics).toEqual({ address: '127.0.0.1', port: 0 });
     expect(config.sandbox).toEqual({ create: ['/x', 'a'], remove: ['/y'] });
+  });
+
+  it('takes interference with chances that are not given as none', () => {
+    const { interference } = parseConfig(`${least}interference: {seed: 7, lose: 0.2}`, 'agent.yaml');
+    expect(interference).toEqual({ seed: 7, lose: 0.2, duplicate: 0, delay: 0, delayMs: 0 });
   });
 
   it('does not let one configuration leak into the next', () => {
@@ -47,6 +53,8 @@ describe('parseConfig', () => {
     [`${least}signalling: {address: host}`, 'signalling.address in agent.yaml', /no IPv4 or IPv6/, /10\./],
     [`${least}logLevel: loud`, 'logLevel in agent.yaml', /loud/, /trace, debug/],
     [`${least}sandbox: {create: []}`, 'sandbox.remove in agent.yaml', /missing/, /./],
+    [`${least}interference: {lose: 0.2}`, 'interference.seed in agent.yaml', /missing/, /./],
+    [`${least}interference: {seed: 1, lose: 20}`, 'interference.lose in agent.yaml', /20/, /./],
     [`${least}deadlines: {frozenMs: -1}`, 'deadlines.frozenMs in agent.yaml', /-1/, /./],
     [`${least}deadlines: {peerHoldMs: 10}`, 'deadlines.peerHoldMs in agent.yaml', /frozen pod/, /Raise/],
     [`${least}socket: /${'x'.repeat(120)}`, 'socket in agent.yaml', /107 bytes/, /shorter/],

@@ -4,6 +4,7 @@ import { ServalError } from '@serval/api';
 import { compile } from '@serval/kube-runtime';
 import { parseDocument, stringify } from 'yaml';
 import { defaultDeadlines, type Deadlines } from '../protocol/deadlines.js';
+import type { Chances } from '../signalling/index.js';
 import type { SandboxCommands } from './sandbox.js';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -35,6 +36,8 @@ export interface AgentConfig {
   sandbox?: SandboxCommands;
   deadlines: Deadlines;
   logLevel: LogLevel;
+  /** for tests only: what happens by chance to the requests that this agent makes, and to their replies */
+  interference?: Chances & { seed: number };
 }
 
 const path = (fallback?: string): object => ({
@@ -48,6 +51,7 @@ const port = (fallback: number, minimum: number): object => ({
   maximum: 65535,
   default: fallback,
 });
+const chance = { type: 'number', minimum: 0, maximum: 1, default: 0 };
 const command = { type: 'array', minItems: 1, items: { type: 'string', minLength: 1 } };
 
 function section(properties: Record<string, object>, required: string[] = []): object {
@@ -92,6 +96,16 @@ const check = compile({
     sandbox: section({ create: command, remove: command }, ['create', 'remove']),
     deadlines: section(deadlineFields),
     logLevel: { type: 'string', enum: logLevels, default: 'info' },
+    interference: section(
+      {
+        seed: { type: 'integer', minimum: 0, maximum: 0xffff_ffff },
+        lose: chance,
+        duplicate: chance,
+        delay: chance,
+        delayMs: { type: 'number', minimum: 0, maximum: 60_000, default: 0 },
+      },
+      ['seed'],
+    ),
   },
 });
 

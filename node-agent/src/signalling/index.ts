@@ -18,5 +18,6 @@ export {
   type ImagesSent,
 } from './client.js';
 export { randomly, type Chances, type Interfere, type Mishap } from './interference.js';
+export { seeded } from './seeded.js';
 export { certificateFaults, isNodeName, type CertificateFault } from './identity.js';
 export { decodeMessage, decodeReply, encodeMessage, encodeReply } from './codec.js';
