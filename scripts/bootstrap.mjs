@@ -45,6 +45,7 @@ const debian = {
     kmod: ['/usr/sbin/modprobe', '/sbin/modprobe'],
     spin: ['/usr/bin/spin'],
     gcc: ['/usr/bin/gcc'],
+    openssl: ['/usr/bin/openssl'],
   },
 };
 /** What each purpose takes in beside itself. */
