@@ -92,14 +92,16 @@ export const cuts: readonly Cut[] = [
 /** What happens by chance to each message between agents, on all of them. */
 export interface Noise extends Fault {
   seed: number;
-  chances: { lose?: number; duplicate?: number; delay?: number; delayMs?: number };
+  chances: { lose?: number; duplicate?: number; delay?: number; delayMs?: number; kinds?: string[] };
 }
 
 const lost = { lose: 0.2 };
 const duplicated = { duplicate: 0.2 };
 const delayed = { delay: 0.2, delayMs: 300 };
+/** What is said from the release on: only then is there no way back any more. */
+const late = { kinds: ['release', 'strays', 'rsyn', 'switched', 'ended'] };
 /** Which messages are met decides what comes of it. */
-const seeds = [1, 2, 3];
+const seeds = [1, 3];
 
 export const noises: readonly Noise[] = [
   ...seeds.map((seed): Noise => ({
@@ -107,6 +109,12 @@ export const noises: readonly Noise[] = [
     seed,
     chances: lost,
     outcome: 'either',
+  })),
+  ...seeds.map((seed): Noise => ({
+    name: `20 % of the messages from the release on lost, seed ${seed}`,
+    seed,
+    chances: { ...lost, ...late },
+    outcome: 'completed',
   })),
   { name: '20 % of all messages duplicated', seed: 1, chances: duplicated, outcome: 'completed' },
   { name: '20 % of all messages delayed by up to 0.3 s', seed: 1, chances: delayed, outcome: 'completed' },

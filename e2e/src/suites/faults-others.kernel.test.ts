@@ -37,7 +37,7 @@ describe('messages that get lost, come twice, come late', () => {
 
   beforeAll(async () => {
     // A lost message of the preparation is waited for until the deadline: nothing is held then, and it may come soon.
-    world = await World.make({ config: { deadlines: { ...deadlines, prepareMs: 3_000 } } });
+    world = await World.make({ config: { deadlines: { ...deadlines, prepareMs: 5_000 } } });
   }, 60_000);
 
   afterAll(async () => {

@@ -55,6 +55,7 @@ describe('parseConfig', () => {
     [`${least}sandbox: {create: []}`, 'sandbox.remove in agent.yaml', /missing/, /./],
     [`${least}interference: {lose: 0.2}`, 'interference.seed in agent.yaml', /missing/, /./],
     [`${least}interference: {seed: 1, lose: 20}`, 'interference.lose in agent.yaml', /20/, /./],
+    [`${least}interference: {seed: 1, kinds: [x]}`, 'interference.kinds[0] in agent.yaml', /x/, /release/],
     [`${least}deadlines: {frozenMs: -1}`, 'deadlines.frozenMs in agent.yaml', /-1/, /./],
     [`${least}deadlines: {peerHoldMs: 10}`, 'deadlines.peerHoldMs in agent.yaml', /frozen pod/, /Raise/],
     [`${least}socket: /${'x'.repeat(120)}`, 'socket in agent.yaml', /107 bytes/, /shorter/],

@@ -4,7 +4,7 @@ import { ServalError } from '@serval/api';
 import { compile } from '@serval/kube-runtime';
 import { parseDocument, stringify } from 'yaml';
 import { defaultDeadlines, type Deadlines } from '../protocol/deadlines.js';
-import type { Chances } from '../signalling/index.js';
+import { messageKinds, type Chances } from '../signalling/index.js';
 import type { SandboxCommands } from './sandbox.js';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -103,6 +103,7 @@ const check = compile({
         duplicate: chance,
         delay: chance,
         delayMs: { type: 'number', minimum: 0, maximum: 60_000, default: 0 },
+        kinds: { type: 'array', minItems: 1, items: { type: 'string', enum: messageKinds } },
       },
       ['seed'],
     ),

@@ -146,6 +146,8 @@ const messageFields: { [Kind in MessageKind]: Fields<Body<Kind>> } = {
 
 const words: Record<OutcomeWord, true> = { undecided: true, released: true, aborted: true, unknown: true };
 
+export const messageKinds = Object.keys(messageFields) as readonly MessageKind[];
+
 const replyFields: { [Kind in MessageKind]: Field<Replies[Kind]> } = {
   prepareTarget: record({ addresses: targetAddresses }),
   targetFlows: record<object>({}),

@@ -18,6 +18,7 @@ export {
   type ImagesSent,
 } from './client.js';
 export { randomly, type Chances, type Interfere, type Mishap } from './interference.js';
+export { messageKinds } from './codec.js';
 export { seeded } from './seeded.js';
 export { certificateFaults, isNodeName, type CertificateFault } from './identity.js';
 export { decodeMessage, decodeReply, encodeMessage, encodeReply } from './codec.js';

@@ -26,13 +26,15 @@ export interface Chances {
   delay?: number;
   /** longest delay, ms */
   delayMs?: number;
+  /** of these messages only; absent: of all */
+  kinds?: readonly MessageKind[];
 }
 
 /** Mishaps by chance. `random` gives numbers from 0 to below 1; a seeded one makes the run repeatable. */
 export function randomly(chances: Chances, random: () => number): Interfere {
-  const { lose = 0, duplicate = 0, delay = 0, delayMs = 0 } = chances;
+  const { lose = 0, duplicate = 0, delay = 0, delayMs = 0, kinds } = chances;
   const late = (): number => (random() < delay ? random() * delayMs : 0);
-  return () => ({
+  const mishap = (): Mishap => ({
     loseRequest: random() < lose,
     loseReply: random() < lose,
     duplicate: random() < duplicate,
@@ -40,6 +42,7 @@ export function randomly(chances: Chances, random: () => number): Interfere {
     delayDuplicate: late(),
     delayReply: late(),
   });
+  return ({ kind }) => (kinds === undefined || kinds.includes(kind) ? mishap() : {});
 }
 
 /** Makes the request as the mishap wants it. What is lost is never answered: whoever waits needs a timeout. */

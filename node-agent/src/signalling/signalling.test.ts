@@ -392,4 +392,10 @@ describe('interference', () => {
     expect(share('delayReply')).toBeCloseTo(0.5, 1);
     expect(Math.max(...mishaps.map(({ delayRequest = 0 }) => delayRequest))).toBeLessThan(10);
   });
+
+  it('leaves other kinds of messages alone where it is told kinds', () => {
+    const interfere = randomly({ lose: 1, kinds: ['release'] }, () => 0);
+    expect(interfere({ node: 'b', kind: 'release' })).toMatchObject({ loseRequest: true, loseReply: true });
+    expect(interfere({ node: 'b', kind: 'hold' })).toEqual({});
+  });
 });
