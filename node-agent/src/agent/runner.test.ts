@@ -47,7 +47,7 @@ const onCancel =
   (event: Event): Effect[] =>
     event.type === 'cancel' ? effects : [];
 const persist: Effect = { type: 'persist', role: 'source', migration };
-const thaw: Effect = { type: 'run', role: 'source', migration, work: 'thaw', request: {} };
+const retire: Effect = { type: 'run', role: 'source', migration, work: 'retire', request: { epoch: 1 } };
 
 async function until(done: () => boolean): Promise<void> {
   while (!done()) await new Promise((resolve) => setImmediate(resolve));
@@ -57,7 +57,7 @@ describe('the runner', () => {
   it('does nothing that follows a record before that is on stable storage', async () => {
     const order: string[] = [];
     let written = (): void => undefined;
-    const { runner } = run(onCancel(persist, thaw), {
+    const { runner } = run(onCancel(persist, retire), {
       store: {
         write: () => new Promise((resolve) => (written = () => (order.push('written'), resolve()))),
         remove: () => Promise.resolve(),
@@ -69,13 +69,26 @@ describe('the runner', () => {
     expect(order).toEqual([]);
     written();
     await until(() => order.length === 2);
-    expect(order).toEqual(['written', 'thaw']);
+    expect(order).toEqual(['written', 'retire']);
+  });
+
+  it('lets a workload run on whatever the disk does', async () => {
+    const order: string[] = [];
+    const thaw: Effect = { type: 'run', role: 'source', migration, work: 'thaw', request: {} };
+    const { runner } = run(onCancel(persist, retire, thaw), {
+      store: { write: () => new Promise(() => undefined), remove: () => Promise.resolve() },
+      work: (_, __, work) => (order.push(work), Promise.resolve({})),
+    });
+    runner.dispatch(cancel);
+    await until(() => order.length > 0);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(order).toEqual(['thaw']);
   });
 
   it('writes until it works, and what it was when it was decided', async () => {
     let attempts = 0;
     const values: unknown[] = [];
-    const { runner, observe } = run(onCancel(persist, thaw), {
+    const { runner, observe } = run(onCancel(persist, retire), {
       store: {
         write: (_, value) => {
           values.push(value);
@@ -92,8 +105,8 @@ describe('the runner', () => {
 
   it('does not let one migration wait for the writes of another', async () => {
     const done: string[] = [];
-    const other = { ...thaw, migration: '00000000000000bb' } as Effect;
-    const { runner } = run(onCancel(persist, thaw, other), {
+    const other = { ...retire, migration: '00000000000000bb' } as Effect;
+    const { runner } = run(onCancel(persist, retire, other), {
       store: { write: () => new Promise(() => undefined), remove: () => Promise.resolve() },
       work: (_, id) => (done.push(id), Promise.resolve({})),
     });
@@ -104,14 +117,14 @@ describe('the runner', () => {
 
   it('tells the protocol what came of work and of requests', async () => {
     const ask: Effect = { type: 'send', role: 'source', to: 'n2', request: 'abort/n2', message: abort };
-    const { runner, core } = run(onCancel(thaw, ask), {
+    const { runner, core } = run(onCancel(retire, ask), {
       work: () => Promise.reject(new Error('no such pod')),
     });
     runner.dispatch(cancel);
     await until(() => core.events.length === 3);
     expect(core.events.slice(1)).toEqual(
       expect.arrayContaining([
-        { type: 'failed', role: 'source', migration, work: 'thaw', reason: 'no such pod' },
+        { type: 'failed', role: 'source', migration, work: 'retire', reason: 'no such pod' },
         { type: 'unreached', role: 'source', migration, request: 'abort/n2', reason: 'nobody there' },
       ]),
     );

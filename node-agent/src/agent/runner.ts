@@ -53,6 +53,12 @@ const patienceMs: Record<MessageKind, number> = {
   ended: 5_000,
 };
 
+/**
+ * What lets a workload run on waits for no disk: the protocol asks for it only before a release, and asks again when something
+ * that was begun earlier ends after it.
+ */
+const atOnce: ReadonlySet<WorkName> = new Set(['thaw', 'unquiesce']);
+
 interface Ticket {
   migration: MigrationId;
   resolve: (reply: Reply) => void;
@@ -125,6 +131,10 @@ export class Runner {
     const value =
       effect.type === 'persist' ? this.deps.core.persisted(effect.role, effect.migration) : undefined;
     const chain = this.chains.get(migration);
+    if (effect.type === 'run' && atOnce.has(effect.work)) {
+      this.perform(effect);
+      return;
+    }
     if (chain === undefined && effect.type !== 'persist' && effect.type !== 'forgetState') {
       this.perform(effect);
       return;
