@@ -91,6 +91,11 @@ const remedies: readonly (readonly [RegExp, string])[] = [
     'start the workload without inherited descriptors',
   ],
   [/in-flight/i, 'let the accept queue drain before the freeze, or give the flow up'],
+  // Its far end has acknowledged a part of a segment; the kernel hands out the whole of it, more than CRIU has asked for.
+  [
+    /soccr.*recv failed \(\d+, want \d+\)/,
+    'a connection waits to send a segment again that is acknowledged in part: start the move again in some seconds',
+  ],
   [/Can't connect inet socket back/, 'the target pod has sockets of an earlier restore: start a fresh pod'],
   [
     /Can't bind inet|bind .*Cannot assign/i,

@@ -48,6 +48,11 @@ describe('reading what the kernel and CRIU say', () => {
     const error = criuFailure('shop/redis-0', 'dump', '/nonexistent/dump.log', result);
     expect(error).toMatchObject({ code: 'ERR_MOVER', subject: 'shop/redis-0', details: { exitCode: 1 } });
     expect(error.remedy).toContain('inside the pod');
+    const half = {
+      ...result,
+      stderr: 'Error (soccr/soccr.c:371): \trecv failed (1724, want 1375): Invalid argument',
+    };
+    expect(criuFailure('shop/redis-0', 'dump', '/nonexistent/dump.log', half).remedy).toContain('again');
   });
 
   it('finds the installed CRIU', () => {
