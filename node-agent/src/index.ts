@@ -11,7 +11,15 @@ export { CriuMover, type RestoreTarget, type Workload } from './movers/criu.js';
 export { moverReady } from './movers/criu-ready.js';
 export { defaultCriuPath } from './movers/criu-process.js';
 export type { Sandbox } from './agent/sandbox.js';
-export { cgroupRoot, createCgroup, placeInCgroup, removeCgroup } from './movers/cgroup.js';
+export {
+  cgroupRoot,
+  createCgroup,
+  freezeCgroup,
+  isPopulated,
+  placeInCgroup,
+  removeCgroup,
+  thawCgroup,
+} from './movers/cgroup.js';
 export { transfer } from './movers/transfer.js';
 export { native, type BpfProgram } from './native.js';
 /** For tests that speak to agents by hand. */
