@@ -1,8 +1,8 @@
 /** Transfers over connections that stay: a process with them in the client's namespace, asked by lines. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { ServalError } from '@serval/api';
-import { inside } from '../shell.js';
+import { inside, stop } from '../shell.js';
 import type { Workspace } from '../workspace.js';
 import { throughputPort, type Variant } from './variants.js';
 
@@ -14,6 +14,7 @@ export const burstServer: readonly string[] = [python, program, 'server', String
 
 export class Bursts {
   private constructor(
+    private readonly child: ChildProcess,
     private readonly ask: (line: string) => void,
     private readonly answer: () => Promise<string>,
   ) {}
@@ -28,7 +29,7 @@ export class Bursts {
     const command = [python, program, 'client', target, String(throughputPort), String(streams)];
     const [file = '', ...args] = inside(client, command, cpu);
     const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    workspace.atEnd(() => void child.kill('SIGKILL'));
+    workspace.atEnd(() => stop(child));
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const answer = async (): Promise<string> => {
       const { value, done } = await lines.next();
@@ -40,12 +41,17 @@ export class Bursts {
       });
     };
     await answer();
-    return new Bursts((line) => void child.stdin.write(`${line}\n`), answer);
+    return new Bursts(child, (line) => void child.stdin.write(`${line}\n`), answer);
   }
 
   /** Gigabits per second of one burst. */
   async send(bytes: number): Promise<number> {
     this.ask(String(bytes));
     return (bytes * 8) / Number(await this.answer()) / 1e9;
+  }
+
+  /** Its connections are gone. */
+  close(): Promise<void> {
+    return stop(this.child);
   }
 }
