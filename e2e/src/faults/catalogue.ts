@@ -182,6 +182,48 @@ export const fullDisks: readonly FullDisk[] = (['source', 'target'] as const).ma
   outcome: 'rolled back',
 }));
 
+/** The disk that an agent writes its moves down on, full from a step of the move on. */
+export interface FullStateDisk extends Fault {
+  who: Who;
+  /** of the same agent; absent: from before the move on */
+  phase?: string;
+  /** for so long; absent: until the move is over */
+  ms?: number;
+}
+
+/** longer than the deadline of the preparation */
+const longFullMs = 8_000;
+
+const stateDisk = (who: Who, phase: string): FullStateDisk => ({
+  name: `no room for the state of the ${who} from ${phase} on`,
+  who,
+  phase,
+  outcome: 'completed',
+});
+
+const stateDiskBefore = (who: Who): FullStateDisk => ({
+  name: `no room for the state of the ${who} from before the move on, for ${longFullMs / 1000} s`,
+  who,
+  ms: longFullMs,
+  outcome: 'either',
+});
+
+/**
+ * What has begun has its room. What has not waits for it: nothing is held or frozen yet. Every host has clients, so that the agents
+ * of source and target begin twice: they are peers as well.
+ */
+export const fullStateDisks: readonly FullStateDisk[] = [
+  stateDisk('source', 'holding'),
+  stateDisk('source', 'restored'),
+  stateDisk('target', 'restoring'),
+  stateDisk('target', 'restored'),
+  stateDisk('peer', 'prepared'),
+  stateDisk('peer', 'held'),
+  stateDiskBefore('source'),
+  stateDiskBefore('target'),
+  stateDiskBefore('peer'),
+];
+
 export const allFaults: readonly Fault[] = [
   ...kills,
   ...cuts,
@@ -189,4 +231,5 @@ export const allFaults: readonly Fault[] = [
   ...criuFailures,
   ...clockSteps,
   ...fullDisks,
+  ...fullStateDisks,
 ];

@@ -36,8 +36,10 @@ interface Name {
 }
 
 export interface AgentFolders {
-  /** everything that lasts: configuration, resources, state, log */
+  /** everything else that lasts: configuration, resources, log */
   home: string;
+  /** what the agent has written down of its moves */
+  state: string;
   bpffs: string;
   /** tmpfs that the pods see at the same path */
   images: string;
@@ -64,11 +66,11 @@ export class AgentProcess {
 
   /** Puts this into its configuration in place of what was put in last; it is read at the next start. */
   configure(more: Record<string, unknown>): void {
-    const { home, bpffs, images } = this.folders;
+    const { home, state, bpffs, images } = this.folders;
     const own = {
       node: this.host.name,
       directory: this.directory,
-      stateDir: join(home, 'state'),
+      stateDir: state,
       bpffs,
       imagesDir: images,
       socket: this.socket,

@@ -21,6 +21,8 @@ export interface FleetOptions {
   /** into every agent's configuration */
   config?: Record<string, unknown>;
   env?: NodeJS.ProcessEnv;
+  /** each agent's state is on a small tmpfs of its own, which a test can fill */
+  stateDisks?: boolean;
 }
 
 export class Fleet {
@@ -102,7 +104,12 @@ export class Fleet {
     if (process.env['SERVAL_KEEP_LOGS'] === undefined) rmSync(this.home, { recursive: true, force: true });
   }
 
-  private async make({ slots = 8192, config = {}, env = {} }: FleetOptions): Promise<void> {
+  private async make({
+    slots = 8192,
+    config = {},
+    env = {},
+    stateDisks = false,
+  }: FleetOptions): Promise<void> {
     const { certificates } = this;
     mkdirSync(certificates);
     await run(process.execPath, [servald, 'certs', 'init', certificates]);
@@ -113,6 +120,7 @@ export class Fleet {
       const folder = join(this.home, host.name);
       const folders = {
         home: folder,
+        state: stateDisks ? await this.stateDisk(host.name) : join(folder, 'state'),
         bpffs: await this.lab.mount('bpf', `bpf-${host.name}`),
         // Of its own, since another host's memory is none of its: a test can make it small.
         images: await this.lab.mount('tmpfs', join('images', host.name)),
@@ -139,6 +147,12 @@ export class Fleet {
       this.agents.set(host.name, new AgentProcess(host, folders, { ...own, ...config }, env));
     }
     for (const agent of this.agents.values()) this.introduce(agent);
+  }
+
+  private async stateDisk(host: string): Promise<string> {
+    const path = await this.lab.mount('tmpfs', join('state', host));
+    await run('mount', ['-o', 'remount,size=4m', path]);
+    return path;
   }
 
   /** Everybody knows every node. */

@@ -1,8 +1,18 @@
 /** Moves that something else goes wrong in than an agent's or a host's end (faults-kill, faults-cut). */
 import { expect, it } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import { clockSteps, criuFailures, fullDisks, noises, type ClockStep } from '../faults/catalogue.js';
+import { readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  clockSteps,
+  criuFailures,
+  fullDisks,
+  fullStateDisks,
+  noises,
+  type ClockStep,
+  type FullStateDisk,
+} from '../faults/catalogue.js';
 import { FailingCriu } from '../faults/failing-criu.js';
 import { Halt } from '../faults/halt.js';
 import { deadlines, type Attempt, type World } from '../faults/world.js';
@@ -121,4 +131,59 @@ inWorld({ title: 'disks that are full', saveAs: 'others-disk' }, (made) =>
     },
     faultMs,
   ),
+);
+
+/** Until it is emptied again. The agent may write at the same time: then there is less room. */
+function fill(folder: string): void {
+  const { bavail, bsize } = statfsSync(folder);
+  for (let left = bavail * bsize; left > 0; left -= bsize)
+    try {
+      writeFileSync(join(folder, 'ballast'), Buffer.alloc(left));
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
+}
+
+async function filled(
+  { who, phase, ms = Infinity }: FullStateDisk,
+  attempt: Attempt,
+  halt: Halt,
+): Promise<void> {
+  const { state } = halt.agent.folders;
+  if (phase !== undefined) {
+    if (!(await halt.reached(attempt.over))) throw new Error(`the ${who} never came to ${phase}`);
+    fill(state);
+    halt.goOn();
+  }
+  const until = performance.now() + ms;
+  while (!attempt.over() && performance.now() < until) await delay(10);
+  rmSync(join(state, 'ballast'));
+}
+
+inWorld(
+  {
+    title: 'disks that agents can not write their state to',
+    saveAs: 'others-state-disk',
+    options: () => ({ stateDisks: true, config: { deadlines: { ...deadlines, prepareMs: 5_000 } } }),
+  },
+  (made) =>
+    it.each(fullStateDisks)(
+      '$name',
+      async (fault) => {
+        const world = made();
+        const { who, phase } = fault;
+        const halt = new Halt(world.agentOf(who), { role: who, phase });
+        if (phase === undefined) {
+          halt.disarm();
+          fill(halt.agent.folders.state);
+        }
+        const ended = await world
+          .attempt(fault, (attempt) => filled(fault, attempt, halt))
+          .finally(() => halt.disarm());
+        expectWhole(world, fault, ended);
+        await world.moves();
+      },
+      faultMs,
+    ),
 );

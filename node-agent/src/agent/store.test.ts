@@ -96,8 +96,8 @@ describe('StateStore', () => {
       await twoWrites(folder);
       const newer = join(folder, 'source-1.1.json');
       const whole = await readFile(newer);
-      // The last byte is the end of the line.
-      for (let length = 1; length < whole.length - 1; length += 1) {
+      // Behind the record there is only room.
+      for (let length = 1; length < whole.toString().trimEnd().length; length += 1) {
         await writeFile(newer, whole.subarray(0, length));
         const { records, problems } = await found(folder);
         expect(records).toEqual({ 'source-1': { phase: 'start' } });
