@@ -19,6 +19,8 @@ mtype original = running; /* at the source */
 mtype copy = absent;      /* at the target */
 #define liveCopies ((original == running) + (copy == running))
 
+bit isOpen; /* what peers send reaches it */
+
 mtype = { none, pending, held, translated };
 mtype rule[PEERS] = none; /* a peer's data plane */
 bit late[PEERS];          /* it has the rule of a flow that came after the plan */
@@ -192,7 +194,8 @@ end:
   :: atomic { target == restored -> target = owning }
 #endif
   :: atomic { target == owning -> targetDisk = owner; target = owner; ANSWER(source == released, releaseOk) }
-  :: atomic { target == owner && copy == stopped -> copy = running; assert(liveCopies <= 1) }
+  :: atomic { target == owner && !isOpen -> isOpen = 1 }
+  :: atomic { target == owner && isOpen && copy == stopped -> copy = running; assert(liveCopies <= 1) }
 
   /* With all peers told or without some that don't answer: at any time. */
   :: atomic { target == owner && copy == running && QUIET(switchedMessage, switchedOk) -> SEND(switchedMessage) }
@@ -228,11 +231,15 @@ end:
 proctype TargetToPeer(byte i) {
 end:
   do
-  :: atomic { target == owner && copy == running && QUIET(rsyn[i], rsynOk[i]) -> SEND(rsyn[i]) }
+#ifdef BREAK_RSYN_BEFORE_OPEN
+  :: atomic { target == owner && QUIET(rsyn[i], rsynOk[i]) -> SEND(rsyn[i]) }
+#else
+  :: atomic { target == owner && isOpen && QUIET(rsyn[i], rsynOk[i]) -> SEND(rsyn[i]) }
+#endif
   od
 }
 
-#define targetSaysReleased (target == owner && copy == running || target == allTold)
+#define targetSaysReleased (target == owner && isOpen || target == allTold)
 #define targetSaysAborted (target == discarding || target == givenUp)
 #define targetSaysUnknown (target == nothing)
 
@@ -279,7 +286,7 @@ end:
        :: isPrepared(i) -> peerFlips()
        :: else -> ANSWER(target == owner, rsynOk[i])
        fi }
-  :: atomic { isFlipping[i] && rule[i] != translated -> rule[i] = translated }
+  :: atomic { isFlipping[i] && rule[i] != translated -> rule[i] = translated; assert(isOpen) /* or the replay is lost */ }
   :: atomic { isFlipping[i] && rule[i] == translated ->
        isFlipping[i] = 0; peerDisk[i] = switched; peer[i] = switched; ANSWER(target == owner, rsynOk[i]) }
 

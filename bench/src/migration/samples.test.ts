@@ -58,7 +58,7 @@ describe('what samples say about a move', () => {
   });
 
   it('counts newcomers from the switch', () => {
-    const times = { resumedAt: 1400, switchedAt: 1402 };
+    const times = { frozenAt: 1100, resumedAt: 1400, switchedAt: 1402 };
     const waits = [
       { begun: 1000, ended: 1001 },
       { begun: 1200, ended: 1409 },
@@ -66,6 +66,7 @@ describe('what samples say about a move', () => {
     ];
     expect(newcomerMs(waits, times)).toBe(7);
     expect(newcomerMs(waits.slice(0, 1), times)).toBeUndefined();
-    expect(newcomerMs([{ begun: 1200, ended: 1401 }], times)).toBe(0);
+    expect(newcomerMs([{ begun: 1200, ended: 1399 }], times)).toBe(0);
+    expect(newcomerMs([{ begun: 1200, ended: Infinity }], times)).toBe(Infinity);
   });
 });

@@ -78,12 +78,15 @@ export function longestBeyondFreeze(waits: readonly Wait[], { frozenAt, resumedA
   );
 }
 
-/** From the switch to the end of the waits that began before it and ended after the freeze; the longest. */
+/**
+ * From the switch to the end of the waits that lay in the freeze, or in a part of it; the longest. 0 where they ended earlier:
+ * the peers are told while the workload resumes. Undefined where there was none.
+ */
 export function newcomerMs(
   waits: readonly Wait[],
-  { resumedAt, switchedAt }: { resumedAt: number; switchedAt: number },
+  { frozenAt, resumedAt, switchedAt }: Freeze & { switchedAt: number },
 ): number | undefined {
-  const waited = waits.filter(({ begun, ended }) => begun < resumedAt && ended > resumedAt);
+  const waited = waits.filter(({ begun, ended }) => begun < resumedAt && ended > frozenAt);
   if (waited.length === 0) return undefined;
   return Math.max(...waited.map(({ ended }) => Math.max(0, ended - switchedAt)));
 }

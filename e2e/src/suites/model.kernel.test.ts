@@ -60,6 +60,7 @@ const inBothEnds = (what: string, finds: RegExp): Broken => {
 const broken = [
   inMove('RESUME_WITHOUT_RELEASE', 0, /assertion violated .*copy==/),
   inMove('THAW_AFTER_RELEASED', 0, /assertion violated .*copy==/),
+  inMove('RSYN_BEFORE_OPEN', 0, /assertion violated isOpen/),
   inMove('SEND_BEFORE_WRITE', 1, /assertion violated .*copy==/),
   inMove('FORGET_RESTORED', 1, /assertion violated .*target==/),
   inMove('FORGET_RELEASE', 0, /assertion violated .*target==/),

@@ -40,10 +40,13 @@ export class PodRegistry {
     const { name, netns, interfaces, trackUdp } = pod;
     await this.datapath.addPod({ name, netns, interfaces });
     if (trackUdp || this.byName.get(name)?.trackUdp) await this.datapath.trackUdp(name, trackUdp);
-    this.forget(name);
-    this.byName.set(name, pod);
-    for (const address of pod.addresses) this.byAddress.set(canonicalAddress(address), pod);
-    for (const listener of this.putListeners) listener(pod);
+    this.keep(pod);
+  }
+
+  /** The workload that a known pod has waited for runs in it now. Nothing else of it changes, so nothing has to be looked at. */
+  occupy(name: string, workload: HostedWorkload): void {
+    const pod = this.byName.get(name);
+    if (pod !== undefined) this.keep({ ...pod, workload });
   }
 
   /** Called when a pod is there, or has changed. */
@@ -81,6 +84,13 @@ export class PodRegistry {
 
   all(): AgentPod[] {
     return [...this.byName.values()];
+  }
+
+  private keep(pod: AgentPod): void {
+    this.forget(pod.name);
+    this.byName.set(pod.name, pod);
+    for (const address of pod.addresses) this.byAddress.set(canonicalAddress(address), pod);
+    for (const listener of this.putListeners) listener(pod);
   }
 
   private forget(name: string): void {

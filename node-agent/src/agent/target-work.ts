@@ -132,17 +132,22 @@ export class TargetWorks {
   }
 
   /** Rules first: a packet that met the pod without them would be answered with a reset. */
-  async resume(migration: string, workload: string, { epoch }: Request<'resume'>): Result<'resume'> {
-    // Asked again after a restart: it runs, and its record is written already.
-    if (this.deps.pods.get(workload)?.workload?.epoch === epoch && !this.deps.waiting.get(migration))
-      return {};
-    const waiting = this.waiting(migration);
+  async open(migration: string, workload: string, { epoch }: Request<'open'>): Result<'open'> {
+    if (this.hasArrived(migration, workload, epoch)) return {};
     const known = await this.known(migration, workload);
     this.running.add(migration);
     await this.deps.datapath.setState(workload, [...known.values()], 'active');
     await this.deps.datapath.holdPod(workload, false);
+    return {};
+  }
+
+  /** After what goes to the peers at the same time: they would wait for this node's own work. */
+  async resume(migration: string, workload: string, { epoch }: Request<'resume'>): Result<'resume'> {
+    if (this.hasArrived(migration, workload, epoch)) return {};
+    await new Promise((resolve) => setImmediate(resolve));
+    const waiting = this.waiting(migration);
     await this.deps.moverOf(waiting.mover).resume(migration, place(workload, waiting));
-    await this.settle(migration, workload, waiting, epoch);
+    this.settle(migration, workload, waiting, epoch);
     return {};
   }
 
@@ -170,15 +175,16 @@ export class TargetWorks {
     return join(this.deps.imagesDir, `${migration}-carried`);
   }
 
-  private async settle(
-    migration: string,
-    workload: string,
-    waiting: WaitingPod,
-    epoch: number,
-  ): Promise<void> {
+  /** Asked again after a restart: it runs, and its record is written already. */
+  private hasArrived(migration: string, workload: string, epoch: number): boolean {
+    const isWaiting = this.deps.waiting.get(migration) !== undefined;
+    return this.deps.pods.get(workload)?.workload?.epoch === epoch && !isWaiting;
+  }
+
+  private settle(migration: string, workload: string, waiting: WaitingPod, epoch: number): void {
     const trackUdp = this.deps.pods.get(workload)?.trackUdp ?? false;
     const arrived = { ...podOfWaiting({ ...waiting, epoch }), name: workload, trackUdp };
-    await this.deps.pods.put(arrived);
+    if (arrived.workload !== undefined) this.deps.pods.occupy(workload, arrived.workload);
     // The ServalPod is written once the clients have caught up; the waiting pod's record stands for it until then, and for
     // longer where it can not be written. Nobody waits for either: the peers come first, also where a disk is full.
     this.deps.waiting.put(migration, { ...waiting, epoch }).catch(() => undefined);

@@ -16,6 +16,8 @@ export interface Deadlines {
   settleMs: number;
   /** between two looks for opening segments that still arrive at the source after the release */
   straysMs: number;
+  /** from the resume until strays are handed on: who was connected before goes first; target */
+  newcomersMs: number;
   /** a target waits so long for peers that don't answer before it tells the source that it may retire */
   switchGraceMs: number;
   /** how long a given-up migration is remembered */
@@ -31,6 +33,7 @@ export const defaultDeadlines: Deadlines = {
   outcomeMs: 1_000,
   settleMs: 2_000,
   straysMs: 20,
+  newcomersMs: 5,
   switchGraceMs: 5_000,
   tombstoneMs: 600_000,
 };

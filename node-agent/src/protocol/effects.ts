@@ -67,7 +67,9 @@ export interface TargetWork {
   applyRules: { request: { flows: Difference<TargetFlow> }; result: object };
   /** restore from what was carried; it stands still afterwards */
   restore: { request: object; result: object };
-  /** activate the rules, end the hold, let it run: only ever asked for after the release was written down */
+  /** activate the rules, end the hold: only ever asked for after the release was written down, as `resume` */
+  open: { request: { epoch: number }; result: object };
+  /** let it run */
   resume: { request: { epoch: number }; result: object };
   /** send what the restored sockets had to say while they were held */
   replayOwn: { request: object; result: object };

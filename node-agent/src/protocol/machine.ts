@@ -277,6 +277,7 @@ const untilDone: ReadonlySet<WorkName> = new Set([
   'unquiesce',
   'thaw',
   'retire',
+  'open',
   'resume',
   'discard',
   'unhold',

@@ -45,6 +45,8 @@ export interface Move {
   /** written down: by the source, by the target */
   released: boolean;
   owned: boolean;
+  /** what is sent to the target pod reaches it */
+  opened?: boolean;
 }
 
 type Request<Name extends WorkName> = Work[Name]['request'];
@@ -209,6 +211,7 @@ export class SimWorld {
       for (const { identity, wire } of flows.add) move.rules.set(identity.local.port, wire.remote.address);
     }
     if (work === 'restore') this.restore(move);
+    if (work === 'open') this.letIn(id, move);
     if (work === 'resume') this.resume(id, move);
     if (work === 'discard') {
       if (move.owned) this.violate(`${id} was discarded by its owner`);
@@ -231,20 +234,29 @@ export class SimWorld {
     return { addresses: { ipv4: move.targetPod.address } };
   }
 
-  private resume(id: MigrationId, move: Move): void {
+  /** Its sockets are there and its rules are active: packets come and go, whether its processes run or not. */
+  private letIn(id: MigrationId, move: Move): void {
     const pod = move.targetPod;
-    if (!move.owned) this.violate(`${id} was resumed without an owner`);
-    if (pod?.state === 'live' || pod?.state === 'frozen') return;
-    if (pod?.state !== 'restored') return this.violate(`${id} was resumed without having been restored`);
-    pod.state = 'live';
+    if (!move.owned) this.violate(`${id} was opened without an owner`);
+    if (pod === undefined || pod.state === 'waiting')
+      return this.violate(`${id} was opened without having been restored`);
+    if (move.opened === true) return;
+    move.opened = true;
     const { changedBy } = move.source;
     if (changedBy !== undefined) this.violate(`${id} moved, and ${changedBy} was switched under it`);
     for (const port of move.source.view.keys()) {
       const remote = move.rules.get(port);
-      if (remote === undefined) this.violate(`${id} was resumed without a rule for its flow at ${port}`);
+      if (remote === undefined) this.violate(`${id} was opened without a rule for its flow at ${port}`);
       else pod.view.set(port, remote);
       this.mustKnow(id, port, pod.address);
     }
+  }
+
+  private resume(id: MigrationId, move: Move): void {
+    const pod = move.targetPod;
+    if (move.opened !== true) this.violate(`${id} was resumed without having been opened`);
+    if (pod?.state !== 'restored') return;
+    pod.state = 'live';
     this.live(move.uid);
   }
 
@@ -257,7 +269,7 @@ export class SimWorld {
         this.rules.get(`${pod.node} ${id}`)?.get(far)?.next === next &&
         pod.view.has(far),
     );
-    if (!known) this.violate(`${id} was resumed before the peer at ${far} knew of it`);
+    if (!known) this.violate(`${id} was opened before the peer at ${far} knew of it`);
   }
 
   private peerWork(node: NodeName, id: MigrationId, move: Move, work: WorkName, request: object): object {
@@ -322,13 +334,8 @@ export class SimWorld {
 
   private flip(id: MigrationId, move: Move, rules: Map<number, Rule>, strays: Stray[]): { replayed: number } {
     if (!move.owned) this.violate(`${id} was switched without an owner`);
-    // It may have moved on by now, but it must have run there.
-    if (
-      move.targetPod === undefined ||
-      move.targetPod.state === 'waiting' ||
-      move.targetPod.state === 'restored'
-    )
-      this.violate(`${id} was switched before its target ran`);
+    // It may have moved on by now.
+    if (move.opened !== true) this.violate(`${id} was switched before its target was open`);
     for (const rule of rules.values()) {
       if (rule.state !== 'active' && rule.pod.view.has(rule.port)) {
         if (rule.pod.state === 'frozen') rule.pod.changedBy = id;
@@ -336,14 +343,16 @@ export class SimWorld {
       }
       rule.state = 'active';
     }
-    for (const { flow } of strays) this.flipStray(rules, flow);
+    for (const { flow } of strays) this.flipStray(rules, flow, move);
     return { replayed: rules.size };
   }
 
-  private flipStray(rules: Map<number, Rule>, { now, next, peer }: PeerFlow): void {
+  /** It arrives also where the processes do not run yet: their kernel answers. */
+  private flipStray(rules: Map<number, Rule>, { now, next, peer }: PeerFlow, move: Move): void {
     const flow = this.flowAt(peer.port);
     const [one, other] = [this.at(peer.address), this.at(next.address)];
-    if (flow === undefined || flow.open || one?.state !== 'live' || other?.state !== 'live') return;
+    const isThere = other?.state === 'live' || (other?.state === 'restored' && other === move.targetPod);
+    if (flow === undefined || flow.open || one?.state !== 'live' || !isThere) return;
     if (one.quiesced || other.quiesced) return;
     flow.addresses = [one.address, now.address];
     this.establish(flow, one, other);

@@ -18,9 +18,9 @@ export type TargetPhase =
   | 'prepared'
   | 'restoring'
   | 'restored'
-  /** released to this node; it is being resumed */
+  /** released to this node; its pod is being opened */
   | 'owner'
-  /** runs; peers are being told */
+  /** peers are being told, while it is being resumed */
   | 'telling'
   /** the source is being told */
   | 'switching'
@@ -57,6 +57,10 @@ export interface TargetState extends RoleState<TargetPhase> {
   /** why the rules or the restore did not work */
   failure?: string;
   peers: Record<NodeName, SwitchedPeer>;
+  /** it runs; until then nobody but the peers is told */
+  resumed: boolean;
+  /** strays are handed on */
+  handsOn: boolean;
   replayed: boolean;
   report: SwitchReport;
   /** the source knows that it may retire */
@@ -84,6 +88,8 @@ export function newTarget(source: NodeName, message: PrepareTarget, now: number)
     podTickets: [],
     ruleTickets: [],
     peers: {},
+    resumed: false,
+    handsOn: false,
     replayed: false,
     report: { resumeMs: 0, switchMs: 0, replayed: 0 },
     acknowledged: false,

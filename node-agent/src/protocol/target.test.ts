@@ -45,7 +45,7 @@ function restored(): Script {
 }
 
 function telling(): Script {
-  return restored().tell('s', release).done('target', 'resume');
+  return restored().tell('s', release).done('target', 'open').done('target', 'resume');
 }
 
 const phase = (target: Script): string | undefined => target.agent.targets.get(id)?.phase;
@@ -61,20 +61,30 @@ describe('a target', () => {
     expect(target.tell('s', restore(2, [2])).story).toEqual(['run applyRules', 'run restore']);
     expect(target.done('target', 'restore').story).toEqual([]);
     expect(target.done('target', 'applyRules').story).toEqual(['persist target', 'reply t3 ok']);
-    expect(target.tell('s', release).story).toEqual(['persist target', 'run resume', 'reply t4 ok']);
-    expect(target.done('target', 'resume').story).toEqual(['send rsyn p', 'send rsyn q', 'timer deadline']);
+    expect(target.tell('s', release).story).toEqual(['persist target', 'run open', 'reply t4 ok']);
+    target.now += 2;
+    expect(target.done('target', 'open').story).toEqual(['send rsyn p', 'send rsyn q', 'run resume']);
     expect(target.sent('p')).toEqual([{ kind: 'rsyn', migration: id, epoch: 5, nonce: 'np', strays: [] }]);
     target.now += 4;
     expect(target.answer('target', 'rsyn', 'q', { replayed: 2 }).story).toEqual([]);
     target.now += 3;
-    target.answer('target', 'rsyn', 'p', { replayed: 1 });
-    expect(target.story).toEqual(['run replayOwn', 'persist target', 'send switched s', 'timer settle']);
+    expect(target.answer('target', 'rsyn', 'p', { replayed: 1 }).story).toEqual([]);
+    target.now += 1;
+    target.done('target', 'resume');
+    expect(target.story).toEqual([
+      'timer deadline',
+      'timer strays',
+      'run replayOwn',
+      'persist target',
+      'send switched s',
+      'timer settle',
+    ]);
     expect(target.sent('s')).toEqual([
       {
         kind: 'switched',
         migration: id,
         missing: [],
-        report: { resumeMs: 0, switchMs: 7, replayed: 3 },
+        report: { resumeMs: 10, switchMs: 7, replayed: 3 },
       },
     ]);
     expect(target.answer('target', 'switched', 's').story).toEqual(['persist target']);
@@ -148,7 +158,7 @@ describe('a target', () => {
       word: 'released',
       release: { peers: release.peers, strays: [] },
     });
-    expect(target.story).toEqual(['persist target', 'run resume']);
+    expect(target.story).toEqual(['persist target', 'run open']);
     for (const word of ['aborted', 'unknown']) {
       const given = restored().timeout('target', 'outcome').answer('target', 'outcome', 's', { word });
       expect(given.story).toEqual(['run discard']);
@@ -189,7 +199,8 @@ describe('a target', () => {
     expect(prepared().restart().story).toEqual(['send outcome s']);
     expect(prepared().restart().tell('s', prepare).story).toEqual(['run makePod']);
     expect(restored().restart().story).toEqual(['send outcome s']);
-    expect(restored().tell('s', release).restart().story).toEqual(['run resume']);
+    expect(restored().tell('s', release).restart().story).toEqual(['run open']);
+    expect(restored().tell('s', release).done('target', 'open').restart().story).toEqual(['run open']);
     const told = telling().answer('target', 'rsyn', 'p', { replayed: 0 }).timeout('target', 'deadline');
     expect(told.restart().story).toEqual(['run replayOwn', 'send rsyn q', 'send switched s', 'timer settle']);
   });
@@ -210,6 +221,14 @@ describe('a target', () => {
     expect(phase(target)).toBe('done');
   });
 
+  it('tells the source only once it runs, however early the peers have answered', () => {
+    const target = restored().tell('s', release).done('target', 'open');
+    target.answer('target', 'rsyn', 'p', { replayed: 0 }).answer('target', 'rsyn', 'q', { replayed: 0 });
+    expect(target.failed('target', 'resume').story).toEqual(['timer retry']);
+    expect(target.timeout('target', 'retry').story).toEqual(['run resume']);
+    expect(target.done('target', 'resume').sent('s')).toMatchObject([{ kind: 'switched', missing: [] }]);
+  });
+
   it('gives a peer up that never answers', () => {
     const target = telling().answer('target', 'rsyn', 'p', { replayed: 0 }).timeout('target', 'deadline');
     target.answer('target', 'switched', 's').timeout('target', 'settle');
@@ -219,7 +238,7 @@ describe('a target', () => {
     );
   });
 
-  it("tells a peer that asks: only once it runs, and only what is the peer's", () => {
+  it("tells a peer that asks: only once its pod is open, and only what is the peer's", () => {
     const word = (target: Script, from = 'p'): unknown => target.tell(from, outcome).replies[0];
     expect(word(restored())).toEqual({ ok: true, word: 'undecided' });
     expect(word(restored().tell('s', release))).toEqual({ ok: true, word: 'undecided' });
@@ -234,14 +253,14 @@ describe('a target', () => {
     const stray = (port: number) => ({ flow: flow(port), packet: 'AAAA' });
     const target = restored()
       .tell('s', { ...release, strays: [stray(8)] })
-      .done('target', 'resume');
-    expect(target.sent('p')).toMatchObject([{ kind: 'rsyn', strays: [stray(8)] }]);
+      .done('target', 'open');
+    expect(target.sent('p')).toMatchObject([{ kind: 'rsyn', strays: [] }]);
     expect(target.sent('q')).toMatchObject([{ kind: 'rsyn', strays: [] }]);
     const strays: Strays = { kind: 'strays', migration: id, strays: [stray(9)] };
     expect(target.tell('s', strays).story).toEqual(['reply t4 ok']);
-    expect(target.answer('target', 'rsyn', 'p', { replayed: 0 }).sent('p')).toMatchObject([
-      { strays: [stray(9)] },
-    ]);
+    expect(target.answer('target', 'rsyn', 'p', { replayed: 0 }).sent('p')).toEqual([]);
+    expect(target.done('target', 'resume').sent('p')).toEqual([]);
+    expect(target.timeout('target', 'strays').sent('p')).toMatchObject([{ strays: [stray(8), stray(9)] }]);
     target.answer('target', 'rsyn', 'p', { replayed: 0 });
     expect(target.tell('s', strays).sent('p')).toMatchObject([{ strays: [stray(9)] }]);
   });

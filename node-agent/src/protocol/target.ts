@@ -27,6 +27,8 @@ import {
   giveUpMissing,
   graceOver,
   missing,
+  newcomers,
+  opened,
   outcomeForPeer,
   own,
   released,
@@ -130,6 +132,7 @@ function wordHeard(turn: TargetTurn, reply: Reply<'outcome'>): void {
 
 function ended(turn: TargetTurn, event: Of<'done' | 'failed'>): void {
   const { work } = event;
+  if (work === 'open') return opened(turn);
   if (work === 'resume') return resumed(turn);
   if (work === 'replayOwn') return;
   if (event.type === 'done' && work === 'makePod') turn.state.own = event.result.addresses;
@@ -139,6 +142,7 @@ function ended(turn: TargetTurn, event: Of<'done' | 'failed'>): void {
 function timeout(turn: TargetTurn, timer: Of<'timeout'>['timer']): void {
   if (timer === 'retry') retry(turn);
   else if (timer === 'outcome') askForWord(turn);
+  else if (timer === 'strays') newcomers(turn);
   else if (timer === 'deadline') graceOver(turn);
   else if (timer === 'settle') {
     if (turn.state.phase !== 'givenUp') return giveUpMissing(turn);
@@ -151,13 +155,15 @@ function timeout(turn: TargetTurn, timer: Of<'timeout'>['timer']): void {
 function restart(turn: TargetTurn): void {
   const { state, context } = turn;
   if (state.phase === 'prepared' || state.phase === 'restored') askForWord(turn);
-  else if (state.phase === 'owner') run(turn, 'resume', { epoch: state.epoch });
+  else if (state.phase === 'owner') run(turn, 'open', { epoch: state.epoch });
   else if (state.phase === 'givenUp') setTimer(turn, 'settle', { ms: context.deadlines.tombstoneMs });
   else if (state.phase === 'switching') switchAgain(turn);
 }
 
 function switchAgain(turn: TargetTurn): void {
   const { source, migration, epoch, peers } = turn.state;
+  turn.state.resumed = true;
+  turn.state.handsOn = true;
   turn.state.replayed = true;
   run(turn, 'replayOwn', {});
   const nodes = missing(turn);

@@ -5,7 +5,7 @@
  */
 import type { Pod } from '@serval/e2e';
 import type { MoveTimes } from '../move-times.js';
-import { newcomerMs } from '../samples.js';
+import { newcomerMs, type Wait } from '../samples.js';
 import { python, type Stage } from '../stage.js';
 import type { Watched } from '../watched.js';
 
@@ -22,16 +22,21 @@ export class Newcomers {
 
   async begin(): Promise<void> {
     this.watched = this.stage.watch(this.pod, [python, program, this.stage.location, String(this.port)]);
-    await this.watched.said((lines) => lines.length > 0);
+    await this.watched.said((lines) => lines.some((line) => line.includes(' ')));
   }
 
   /** How long those waited that were opened before the workload ran again; Infinity where they still do. */
   end(move: MoveTimes): number {
     const lines = this.watched?.take() ?? [];
     void this.watched?.kill();
-    const waits = lines
-      .map((line) => line.split(' ').map(Number))
-      .map(([begun = 0, ended = 0]) => ({ begun, ended }));
-    return newcomerMs(waits, move) ?? Infinity;
+    return newcomerMs(waitsOf(lines), move) ?? Infinity;
   }
+}
+
+/** The last one may still wait: for ever, as far as is known. */
+function waitsOf(lines: readonly string[]): Wait[] {
+  const told = lines.map((line) => line.split(' ').map(Number));
+  const waits = told.flatMap(([begun = 0, ended]) => (ended === undefined ? [] : [{ begun, ended }]));
+  const [last = 0, ended] = told.at(-1) ?? [];
+  return ended === undefined ? [...waits, { begun: last, ended: Infinity }] : waits;
 }

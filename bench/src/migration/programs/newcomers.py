@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """newcomers.py HOST PORT: opens one connection after the other, and closes each at once.
 
-A line for each: when connect() was called and when it returned, ms of CLOCK_REALTIME. It ends where one fails: the
-workload has left that address."""
+A line when connect() is called, and one more when it has returned, with both times: ms of CLOCK_REALTIME. It ends where one
+fails: the workload has left that address."""
 
 import socket
 import struct
@@ -15,6 +15,7 @@ LINGER = struct.pack("ii", 1, 0)
 
 while True:
     begun = time.time()
+    print("%.3f" % (begun * 1000), flush=True)
     connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
     print("%.3f %.3f" % (begun * 1000, time.time() * 1000), flush=True)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
