@@ -156,6 +156,7 @@ export function targetOf(record: TargetRecord, now: number): TargetState {
     mover,
     image,
   };
+  const hasRun = phase === 'switching' || phase === 'done';
   const peers = record.peers.map(({ node, nonce, told }): [NodeName, SwitchedPeer] => [
     node,
     { nonce, told, silent: false, strays: [] },
@@ -163,6 +164,8 @@ export function targetOf(record: TargetRecord, now: number): TargetState {
   return {
     ...newTarget(source, message, now),
     phase,
+    resumed: hasRun,
+    handsOn: hasRun,
     sequence: record.sequence,
     ...(reason === undefined ? {} : { reason }),
     peers: Object.fromEntries(peers),

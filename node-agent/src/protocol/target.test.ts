@@ -265,6 +265,16 @@ describe('a target', () => {
     expect(target.tell('s', strays).sent('p')).toMatchObject([{ strays: [stray(9)] }]);
   });
 
+  it('hands them on after a restart too, whatever it had told before', () => {
+    const done = telling()
+      .answer('target', 'rsyn', 'p', { replayed: 0 })
+      .answer('target', 'rsyn', 'q', { replayed: 0 })
+      .answer('target', 'switched', 's');
+    expect(phase(done.restart())).toBe('done');
+    const strays: Strays = { kind: 'strays', migration: id, strays: [{ flow: flow(9), packet: 'AAAA' }] };
+    expect(done.tell('s', strays).sent('p')).toMatchObject([{ kind: 'rsyn', strays: strays.strays }]);
+  });
+
   it('tells the peers of flows that have ended, each node its own, none forgotten', () => {
     const target = telling()
       .answer('target', 'rsyn', 'p', { replayed: 0 })

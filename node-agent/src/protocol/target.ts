@@ -162,8 +162,6 @@ function restart(turn: TargetTurn): void {
 
 function switchAgain(turn: TargetTurn): void {
   const { source, migration, epoch, peers } = turn.state;
-  turn.state.resumed = true;
-  turn.state.handsOn = true;
   turn.state.replayed = true;
   run(turn, 'replayOwn', {});
   const nodes = missing(turn);
