@@ -104,9 +104,8 @@ export class Lab {
     const state = this.#register(spec.name, host, addresses);
     try {
       await connectPod(host, state, addresses);
-      const ordinal = this.#state.assignments.filter(({ kind }) => kind === 'pod').length / 2;
       this.#state.assignments.push(...podAssignments(spec.name, host.plan, addresses, Date.now()));
-      state.pause = await startPod(host.plan, namespacePath(state.namespace), addresses, ordinal);
+      state.pause = await startPod(host.plan, namespacePath(state.namespace), addresses);
       saveState(this.#state);
       return this.#attach(state);
     } catch (error) {

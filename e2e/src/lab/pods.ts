@@ -173,16 +173,11 @@ export async function connectPod(host: Host, pod: PodState, addresses: PodAddres
   await ipBatch(lines, host.netns);
 }
 
-/**
- * Gives a connected pod its addresses and starts its pause process; returns that.
- * @param ordinal how many pods the lab had before. Each begins its PIDs elsewhere, so that a process restored in
- *   another pod finds its PID free, and not taken by the tools that restore it
- */
+/** Gives a connected pod its addresses and starts its pause process; returns that. */
 export async function startPod(
   plan: HostPlan,
   netns: string,
   addresses: PodAddresses,
-  ordinal: number,
 ): Promise<ProcessIdentity> {
   const lines = [
     'link set lo up',
@@ -191,9 +186,7 @@ export async function startPod(
     'link set eth0 up',
     ...defaultRoutes('eth0', plan.gateway4, plan.gateway6),
   ];
-  // PIDs go up to 32767 at least. The next hundred pods begin elsewhere: what is started in one of them takes the first PIDs.
-  const lastPid = 1000 + 200 * (ordinal % 100) + 67 * (Math.floor(ordinal / 100) % 3);
-  const pid = await startPause(netns, lastPid, lines);
+  const pid = await startPause(netns, lines);
   const pause = identify(pid);
   if (pause !== undefined) return pause;
   throw new ServalError('ERR_KERNEL', {
@@ -209,11 +202,11 @@ export async function startPod(
  * PID 1 inherits. Mounts are slaves of the machine's: what it unmounts goes away in the pod too, while the pod's own
  * /proc reaches nobody. Output ends when pause has replaced the shell.
  */
-async function startPause(netns: string, lastPid: number, lines: readonly string[]): Promise<number> {
+async function startPause(netns: string, lines: readonly string[]): Promise<number> {
   const pause = `exec ${tool('env')} -i --ignore-signal=CHLD ${tool('sleep')} infinity </dev/null >/dev/null 2>&1`;
   const script = [
     quietScript(),
-    `( ${tool('mount')} -t proc proc /proc; echo ${lastPid} >/proc/sys/kernel/ns_last_pid; ${closeDescriptors}; echo mounted; ${pause} ) &`,
+    `( ${tool('mount')} -t proc proc /proc; ${closeDescriptors}; echo mounted; ${pause} ) &`,
     'echo "pid $!"',
     batchScript(lines),
   ].join('\n');

@@ -2,6 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@j
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { prepareStack } from '../host/moved-stack.js';
 import { isFrozen, isPopulated } from './cgroup.js';
+import { enterPod } from './criu-process.js';
 import { moverReady } from './criu-ready.js';
 import { CriuMover, podPidOf, type Workload } from './criu.js';
 import { must, type Talker, TestFabric, type TestPod } from './pods.fixture.js';
@@ -119,6 +120,21 @@ describe('the criu mover', () => {
     expect(files).toBeGreaterThan(connections);
     const phases = { freezeMs, dumpMs, 'of it frozen': frozenMs, transferMs, restoreMs, resumeMs, discardMs };
     process.stderr.write(`${connections} connections: ${rounded(phases)}\n`);
+  });
+
+  it('restores also where the next PID to be given is one of the workload', async () => {
+    await sameAddressTarget();
+    const [workload, talker] = await startRedis(1);
+    const podPid = Number(podPidOf(readFileSync(`/proc/${workload.pid}/status`, 'utf8')));
+    await fabric.freezeAndHold(mover, workload, source);
+    await mover.dump(workload, `${folder}/source`);
+    const next = `echo ${podPid - 1} >/proc/sys/kernel/ns_last_pid`;
+    await must('nsenter', ...enterPod(target.pausePid), '/bin/sh', '-c', next);
+    await mover.restore(target, `${folder}/source`);
+    await letPacketsFlow(target);
+    mover.resume(target);
+    expect(await talker.ask('incr')).toBe("[':2']");
+    await mover.discard(workload);
   });
 
   it('rolls back: after the dump the source is whole, its sockets out of repair mode, and runs on', async () => {

@@ -26,7 +26,8 @@
  *   the target's hold has swallowed at the restore, is sent again 1 s after the restore. So the better order at the
  *   source is: freeze, let the send queues drain for some RTTs (the kernel is awake), then hold, then dump.
  * - **PIDs.** CRIU's own processes take PIDs in the target too, from the lowest: they met those of redis' threads
- *   (clone3: EEXIST). So ns_last_pid is put out of the way first. A zombie keeps its PID too.
+ *   (clone3: EEXIST). So ns_last_pid is put out of the way first, and CRIU itself must not be where one of them
+ *   belongs (met in one of some 300 random moves). A zombie keeps its PID too.
  * - **One restore for one pod.** The sockets of a discarded restore linger (FIN_WAIT1, their FIN is held) and keep their
  *   tuples; zombies keep PIDs where PID 1 does not reap: a second attempt wants a fresh target. The images are good
  *   for as many as it takes.
@@ -178,7 +179,9 @@ export class CriuMover {
     const args = ['restore', '--restore-detached', '--leave-stopped', '--pidfile', pidFile];
     args.push(...this.#common(imagesDir, 'restore.log'));
     if (options.connections === 'close') args.push('--tcp-close');
-    const result = await run('/bin/sh', inTarget(target, firstFreePid(imagesDir), [this.#criu, ...args]));
+    const command = inTarget(target, imagesDir, [this.#criu, ...args]);
+    let result = await run('/bin/sh', command);
+    if (result.code === pidTaken) result = await run('/bin/sh', command);
     if (result.code !== 0) {
       await killCgroup(target.cgroup, this.#timeoutMs);
       throw criuFailure(target.name, 'restore', join(imagesDir, 'restore.log'), result);
@@ -219,21 +222,29 @@ export class CriuMover {
   }
 }
 
+/** What the shell in the target ends with when it is itself where a process of the workload belongs. */
+const pidTaken = 75;
+
 /**
  * CRIU goes into the target's cgroup before it starts, so that what it restores is born there; and from the pod's
  * inside it moves the counter of PIDs out of the workload's way. The file acts on the PID namespace of the writer.
+ * The shell which does that, and becomes CRIU, got its PID before: where that is one of the workload's it gives up,
+ * and the next one gets a PID that is free. Every thread of the workload has its image, core-PID.img.
  */
-function inTarget(target: RestoreTarget, lastPid: number, command: readonly string[]): string[] {
-  const inside = 'echo "$1" >/proc/sys/kernel/ns_last_pid && shift && exec "$@"';
+function inTarget(target: RestoreTarget, imagesDir: string, command: readonly string[]): string[] {
+  const inside =
+    'echo "$1" >/proc/sys/kernel/ns_last_pid || exit; ' +
+    `[ ! -e "$2/core-$$.img" ] || exit ${pidTaken}; shift 2; exec "$@"`;
   const outside = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"';
-  const enter = ['nsenter', ...enterPod(target.pausePid), '/bin/sh', '-c', inside, 'serval', String(lastPid)];
-  return ['-c', outside, 'serval', target.cgroup, ...enter, ...command];
+  const enter = ['nsenter', ...enterPod(target.pausePid), '/bin/sh', '-c', inside, 'serval'];
+  const place = [String(firstFreePid(imagesDir)), imagesDir];
+  return ['-c', outside, 'serval', target.cgroup, ...enter, ...place, ...command];
 }
 
 /** Room that CRIU needs for the PIDs of its own: itself and a few helpers. */
 const criuPids = 64;
 
-/** The lowest PID after which CRIU's own meet none of the workload's. Every thread has its image, core-TID.img. */
+/** The lowest PID after which CRIU's own meet none of the workload's. */
 export function freePidAfter(imageNames: readonly string[]): number {
   const taken = imageNames
     .map((name) => Number(/^core-(\d+)\.img$/.exec(name)?.[1] ?? 0))
