@@ -1,6 +1,8 @@
-/** The resources of group serval.io, as Kubernetes and the files of directory mode hold them. */
+/** The resources of group serval.io, and what is used of Kubernetes' own, as it and the files of directory mode hold them. */
 
 export const apiVersion = 'serval.io/v1alpha1';
+/** Of Kubernetes' own EndpointSlices. */
+export const discoveryVersion = 'discovery.k8s.io/v1';
 
 export interface ObjectMeta {
   /** DNS subdomain: lower-case letters, digits, `-` and `.` */
@@ -32,6 +34,7 @@ export interface ServalNodeSpec {
   /** ranges that its pods have their addresses from */
   podCIDRs: string[];
   zone?: string;
+  region?: string;
 }
 export type ServalNode = Resource<'ServalNode', ServalNodeSpec>;
 
@@ -124,6 +127,71 @@ export interface ServalMigrationStatus {
   conditions: Condition[];
 }
 export type ServalMigration = Resource<'ServalMigration', ServalMigrationSpec, ServalMigrationStatus>;
+
+export const localities = ['Prefer', 'Require', 'Ignore'] as const;
+export const balances = ['LeastLoad', 'RoundRobin', 'Hash'] as const;
+export const affinities = ['None', 'Client'] as const;
+export const ownReplicas = ['Prefer', 'Ignore'] as const;
+export const whenEmpties = ['Fail', 'Wait'] as const;
+
+export interface ServalServicePort {
+  /** as the EndpointSlices name it; may be left out where there is one port */
+  name?: string;
+  /** at the virtual IPs */
+  port: number;
+  protocol?: 'TCP' | 'UDP';
+}
+
+export interface ServalServiceSpec {
+  /** what DNS gives for its name; in Kubernetes those of the Service of the same name */
+  virtualIPs: string[];
+  ports: ServalServicePort[];
+  /**
+   * Prefer (default): the nearest ring (node, zone, region, everywhere), others as far as it is loaded beyond its share.
+   * Require: never outside of the zone. Ignore: all replicas alike.
+   */
+  locality?: (typeof localities)[number];
+  /** LeastLoad (default): weights follow the measured load. RoundRobin: in turn. Hash: by client, the same as long as the replicas are. */
+  balance?: (typeof balances)[number];
+  /** Client: a client keeps its replica for as long as that takes connections */
+  affinity?: (typeof affinities)[number];
+  /** Prefer: a pod that is a replica itself gets itself. Default: Ignore */
+  ownReplica?: (typeof ownReplicas)[number];
+  failover?: {
+    /** how many replicas one connect() tries, default 3; 1: no failover */
+    attempts?: number;
+    /** how long a SYN waits for an answer, ms, default 100 */
+    synTimeoutMs?: number;
+  };
+  /** while there is no replica: connect() fails at once (default), or waits */
+  whenEmpty?: (typeof whenEmpties)[number];
+  /** the longest that a connect() waits for a replica, ms, default 30000 */
+  maxDelayMs?: number;
+}
+/** `status.conditions`: what is wrong with it, in words. */
+export type ServalService = Resource<'ServalService', ServalServiceSpec, { conditions?: Condition[] }>;
+
+/** Kubernetes' own (discovery.k8s.io/v1), of which these fields are used. Has no `spec`. */
+export interface EndpointSlice {
+  apiVersion: typeof discoveryVersion;
+  kind: 'EndpointSlice';
+  /** label `kubernetes.io/service-name` says whose it is */
+  metadata: ObjectMeta;
+  addressType: 'IPv4' | 'IPv6' | 'FQDN';
+  endpoints: Array<{
+    /** one is used: the first */
+    addresses: string[];
+    /** absent: ready; `serving` and `terminating`: draining */
+    conditions?: { ready?: boolean; serving?: boolean; terminating?: boolean };
+    nodeName?: string;
+    zone?: string;
+    targetRef?: { kind?: string; name?: string; namespace?: string; uid?: string };
+  }>;
+  ports?: Array<{ name?: string; port?: number; protocol?: 'TCP' | 'UDP' | 'SCTP' }>;
+}
+
+/** Whose an EndpointSlice is. */
+export const serviceNameLabel = 'kubernetes.io/service-name';
 
 export interface Kinds {
   ServalNode: ServalNode;
