@@ -197,13 +197,22 @@ export interface Kinds {
   ServalNode: ServalNode;
   ServalPod: ServalPod;
   ServalMigration: ServalMigration;
+  ServalService: ServalService;
+  EndpointSlice: EndpointSlice;
 }
 export type Kind = keyof Kinds;
 
-export const kinds: Readonly<Record<Kind, { namespaced: boolean }>> = {
-  ServalNode: { namespaced: false },
-  ServalPod: { namespaced: true },
-  ServalMigration: { namespaced: false },
+export interface KindFacts {
+  apiVersion: typeof apiVersion | typeof discoveryVersion;
+  namespaced: boolean;
+}
+
+export const kinds: Readonly<Record<Kind, KindFacts>> = {
+  ServalNode: { apiVersion, namespaced: false },
+  ServalPod: { apiVersion, namespaced: true },
+  ServalMigration: { apiVersion, namespaced: false },
+  ServalService: { apiVersion, namespaced: true },
+  EndpointSlice: { apiVersion: discoveryVersion, namespaced: true },
 };
 
 /** An object's name among those of its kind: `namespace/name` of namespaced kinds, else `name`. */

@@ -4,7 +4,14 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Kind } from '@serval/api';
-import { freeze, readDocuments, type AnyObject, type FileDocument } from './documents.js';
+import {
+  freeze,
+  readDocuments,
+  specOf,
+  type AnyObject,
+  type FileDocument,
+  type KnownObjects,
+} from './documents.js';
 import { immutableSpec } from './schemas.js';
 import type { ResourceProblem } from './store.js';
 
@@ -34,42 +41,57 @@ export interface StatusRecord {
   status: Record<string, unknown>;
 }
 
+/** What a file says. */
+interface FileContents {
+  objects: Map<string, AnyObject>;
+  /** by the marks of their documents, where there are several */
+  known: KnownObjects;
+}
+
+const nothing: FileContents = { objects: new Map(), known: new Map() };
+
 export class Contents {
-  private readonly files = new Map<string, Map<string, AnyObject>>();
-  private readonly entries = new Map<string, Entry>();
+  private readonly files = new Map<string, FileContents>();
+  private readonly entries = new Map<string, Map<string, Entry>>();
+  /** all files that have a key, where there are several */
+  private readonly sharers = new Map<string, Set<string>>();
   private readonly statuses = new Map<string, StatusRecord>();
 
   get(key: string): AnyObject | undefined {
-    return this.entries.get(key)?.whole;
+    return this.entry(key)?.whole;
   }
 
   fileOf(key: string): string | undefined {
-    return this.entries.get(key)?.file;
+    return this.entry(key)?.file;
   }
 
   list(kind: Kind): AnyObject[] {
-    return [...this.entries.values()].filter(({ object }) => object.kind === kind).map(({ whole }) => whole);
+    return Array.from(this.entries.get(kind)?.values() ?? [], ({ whole }) => whole);
   }
 
-  knownFiles(): string[] {
-    return [...this.files.keys()];
-  }
-
-  /** A file has this text now, or is gone. */
+  /** A file has this text now, or is gone. Costs as much as there is in that file, whatever the others have. */
   setFile(
     file: string,
     text: string | undefined,
   ): { changes: Change[]; problems: ResourceProblem[]; doubles: Double[] } {
-    const before = this.files.get(file) ?? new Map<string, AnyObject>();
-    const { objects, problems } = text === undefined ? noObjects : this.read(file, text, before);
+    const before = this.files.get(file) ?? nothing;
+    const problems: ResourceProblem[] = [];
+    const contents = text === undefined ? nothing : this.read(file, text, before, problems);
     if (text === undefined) this.files.delete(file);
-    else this.files.set(file, objects);
-    const keys = new Set([...before.keys(), ...objects.keys()]);
-    const changes = [...keys].flatMap((key) => this.settle(key, file) ?? []);
-    const doubles = [...objects.keys()].flatMap((key) => {
+    else this.files.set(file, contents);
+    const { objects } = contents;
+    const changes: Change[] = [];
+    const doubles: Double[] = [];
+    const settle = (key: string): void => {
+      const change = this.settle(key, file);
+      if (change !== undefined) changes.push(change);
+    };
+    for (const key of before.objects.keys()) settle(key);
+    for (const key of objects.keys()) {
+      if (!before.objects.has(key)) settle(key);
       const owner = this.fileOf(key);
-      return owner === undefined || owner === file ? [] : { owner, problem: alsoIn(file, key, owner) };
-    });
+      if (owner !== undefined && owner !== file) doubles.push({ owner, problem: alsoIn(file, key, owner) });
+    }
     return { changes, problems, doubles };
   }
 
@@ -77,7 +99,7 @@ export class Contents {
   setStatus(key: string, record: StatusRecord | undefined): Change | undefined {
     if (record === undefined) this.statuses.delete(key);
     else this.statuses.set(key, record);
-    const entry = this.entries.get(key);
+    const entry = this.entry(key);
     if (entry === undefined) return undefined;
     return this.changed(key, entry, { ...entry, whole: this.withStatus(key, entry.object) });
   }
@@ -85,23 +107,25 @@ export class Contents {
   private read(
     file: string,
     text: string,
-    before: Map<string, AnyObject>,
-  ): { objects: Map<string, AnyObject>; problems: ResourceProblem[] } {
-    const documents = readDocuments(file, text);
-    const problems = documents.flatMap((document) => document.problems);
+    { objects: before, known: knownBefore }: FileContents,
+    problems: ResourceProblem[],
+  ): FileContents {
+    const documents = readDocuments(file, text, knownBefore);
     const objects = new Map<string, AnyObject>();
     for (const document of documents) {
+      problems.push(...document.problems);
       const { key } = document;
       if (key === undefined) continue;
-      const object = document.object ?? before.get(key);
+      const old = before.get(key);
+      // One and the same as before is kept, so that it is not in memory twice.
+      const object = isDeepStrictEqual(old, document.object) ? old : (document.object ?? old);
       if (objects.has(key)) problems.push(twice(file, document));
       else if (object !== undefined) objects.set(key, this.allowed(file, document, key, object, problems));
     }
     if (documents.length === 0 && before.size > 0) problems.push(empty(file));
-    const unreadable = documents.length === 0 || documents.some(({ key }) => key === undefined);
-    // What it was about can't be told: nothing of this file counts as removed.
-    if (unreadable) for (const [key, object] of before) if (!objects.has(key)) objects.set(key, object);
-    return { objects, problems };
+    if (!isReadable(documents))
+      for (const [key, object] of before) if (!objects.has(key)) objects.set(key, object);
+    return { objects, known: marked(documents) };
   }
 
   /** The object, or its last good version where the new one changes what may not change. */
@@ -112,11 +136,11 @@ export class Contents {
     object: AnyObject,
     problems: ResourceProblem[],
   ): AnyObject {
-    const old = this.entries.get(key);
+    const old = this.entry(key);
     if (old?.file !== file || !immutableSpec.has(object.kind)) return object;
     const { uid } = object.metadata;
     const another = uid !== undefined && old.object.metadata.uid !== uid;
-    if (another || isDeepStrictEqual(old.object.spec, object.spec)) return object;
+    if (another || isDeepStrictEqual(specOf(old.object), specOf(object))) return object;
     problems.push({
       file,
       document: number,
@@ -129,32 +153,55 @@ export class Contents {
 
   /** Who has the key now, and what that changes for readers. */
   private settle(key: string, changedFile: string): Change | undefined {
-    const old = this.entries.get(key);
+    const old = this.entry(key);
+    if (old !== undefined && old.file !== changedFile) this.share(key, old.file, changedFile);
     const file = this.ownerOf(key, old?.file ?? changedFile);
-    const object = file === undefined ? undefined : this.files.get(file)?.get(key);
-    if (file === undefined || object === undefined) {
-      this.entries.delete(key);
-      this.statuses.delete(key);
-      return old === undefined ? undefined : { type: 'deleted', key, object: old.whole };
-    }
+    const object = file === undefined ? undefined : this.objectIn(file, key);
+    if (file === undefined || object === undefined) return this.gone(key, old);
+    if (old?.file === file && old.object === object) return undefined;
     return this.changed(key, old, { file, object, whole: this.withStatus(key, object) });
   }
 
+  private gone(key: string, old: Entry | undefined): Change | undefined {
+    this.entries.get(kindOf(key))?.delete(key);
+    this.statuses.delete(key);
+    return old === undefined ? undefined : { type: 'deleted', key, object: old.whole };
+  }
+
   private changed(key: string, old: Entry | undefined, entry: Entry): Change | undefined {
-    this.entries.set(key, entry);
+    const same = old !== undefined && isDeepStrictEqual(old.whole, entry.whole);
+    this.setEntry(key, same ? { ...entry, whole: old.whole } : entry);
     if (old === undefined) return { type: 'added', key, object: entry.whole };
-    if (!isDeepStrictEqual(old.whole, entry.whole)) return { type: 'modified', key, object: entry.whole };
-    this.entries.set(key, { ...entry, whole: old.whole });
-    return undefined;
+    return same ? undefined : { type: 'modified', key, object: entry.whole };
+  }
+
+  private entry(key: string): Entry | undefined {
+    return this.entries.get(kindOf(key))?.get(key);
+  }
+
+  private setEntry(key: string, entry: Entry): void {
+    const kind = kindOf(key);
+    const ofKind = this.entries.get(kind) ?? new Map<string, Entry>();
+    this.entries.set(kind, ofKind.set(key, entry));
+  }
+
+  private objectIn(file: string, key: string): AnyObject | undefined {
+    return this.files.get(file)?.objects.get(key);
+  }
+
+  private share(key: string, ...files: string[]): void {
+    const sharers = this.sharers.get(key) ?? new Set();
+    this.sharers.set(key, sharers);
+    for (const file of files) sharers.add(file);
   }
 
   /** The file that has it, if it still does; else the first by name that does. */
   private ownerOf(key: string, likely: string): string | undefined {
-    if (this.files.get(likely)?.has(key)) return likely;
-    let first: string | undefined;
-    for (const [file, objects] of this.files)
-      if (objects.has(key) && (first === undefined || file < first)) first = file;
-    return first;
+    const sharers = this.sharers.get(key);
+    for (const file of sharers ?? []) if (this.objectIn(file, key) === undefined) sharers?.delete(file);
+    if (sharers !== undefined && sharers.size < 2) this.sharers.delete(key);
+    if (this.objectIn(likely, key) !== undefined) return likely;
+    return [...(sharers ?? [])].sort()[0];
   }
 
   private withStatus(key: string, object: AnyObject): AnyObject {
@@ -166,14 +213,22 @@ export class Contents {
   }
 }
 
-const noObjects = {
-  get objects() {
-    return new Map<string, AnyObject>();
-  },
-  get problems(): ResourceProblem[] {
-    return [];
-  },
-};
+/** Whether it can be told what all of it is about. Where not, nothing of this file counts as removed. */
+function isReadable(documents: readonly FileDocument[]): boolean {
+  return documents.length > 0 && documents.every(({ key }) => key !== undefined);
+}
+
+function marked(documents: readonly FileDocument[]): KnownObjects {
+  const known = new Map<string, AnyObject>();
+  for (const { mark, object } of documents)
+    if (mark !== undefined && object !== undefined) known.set(mark, object);
+  return known;
+}
+
+/** The first word of a key. */
+function kindOf(key: string): string {
+  return key.slice(0, key.indexOf(' '));
+}
 
 function alsoIn(file: string, key: string, owner: string): ResourceProblem {
   return {

@@ -5,13 +5,20 @@
  * and now and then anyway.
  */
 import { randomUUID } from 'node:crypto';
-import { watch, type FSWatcher } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ServalError, objectName, type Kind, type Kinds } from '@serval/api';
 import { Contents, type Change, type StatusRecord } from './contents.js';
-import { hasDocuments, keyOf, normal, readDocuments, replaceDocument, type AnyObject } from './documents.js';
+import {
+  hasDocuments,
+  keyOf,
+  normal,
+  readDocuments,
+  replaceDocument,
+  specOf,
+  type AnyObject,
+} from './documents.js';
 import { fileError, makeDirectory, readIfThere, signatureOf, writeWhole } from './files.js';
 import { withLock } from './lock.js';
 import { mergePatch } from './merge-patch.js';
@@ -19,27 +26,14 @@ import { immutableSpec, statusValidators, validators } from './schemas.js';
 import { StatusFiles } from './status-files.js';
 import type { ResourceEvent, ResourceHandler, ResourceProblem, ResourceStore, StatusPatch } from './store.js';
 import type { FieldProblem } from './validate.js';
+import { WatchedFiles, type WatchOptions } from './watched-files.js';
 
-export interface DirectoryOptions {
-  directory: string;
+export interface DirectoryOptions extends WatchOptions {
   /** something in a file can not be used; told once for each state of the file */
   onProblem?: (problem: ResourceProblem) => void;
-  /** a file that somebody else writes counts when it has not changed for so long, ms; default 50 */
-  quietMs?: number;
-  /** all files are looked at so often, ms, for what the kernel doesn't tell (network file systems); default 10000 */
-  relistMs?: number;
-  /** false: don't ask the kernel to tell of changes; default true */
-  notify?: boolean;
-}
-
-interface Sighting {
-  signature: string | undefined;
-  since: number;
 }
 
 type Handler = (event: ResourceEvent<Kind>) => void;
-
-const resourceFile = /^[^.].*\.(ya?ml|json)$/;
 
 export class DirectoryStore implements ResourceStore {
   /** problems met so far; for metrics */
@@ -49,11 +43,7 @@ export class DirectoryStore implements ResourceStore {
   readonly #contents = new Contents();
   readonly #statusFiles: StatusFiles;
   readonly #handlers = new Map<Kind, Set<Handler>>();
-  /** signature of each file as it was read last */
-  readonly #read = new Map<string, string>();
-  readonly #sightings = new Map<string, Sighting>();
-  readonly #timers = new Map<string, NodeJS.Timeout>();
-  #watchers: FSWatcher[] = [];
+  readonly #files: WatchedFiles;
   /** writes of this process, and looks at files, one after the other */
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -62,18 +52,20 @@ export class DirectoryStore implements ResourceStore {
     this.#directory = options.directory;
     this.#options = options;
     this.#statusFiles = new StatusFiles(join(options.directory, 'status'));
+    this.#files = new WatchedFiles(options, {
+      inTurn: (work) => this.#inTurn(work),
+      read: (file, text) => this.#update(file, text),
+      report: (file, error) => this.#report(file, error),
+      relist: () => this.#readStatuses(),
+    });
   }
 
   /** Resolves when everything was read once. @throws ServalError ERR_NO_PERMISSION, ERR_BAD_INPUT (no folder) */
   static async open(options: DirectoryOptions): Promise<DirectoryStore> {
     const store = new DirectoryStore(options);
-    await makeDirectory(join(options.directory, 'status'));
-    if (options.notify !== false) {
-      store.#watch(options.directory, (file) => resourceFile.test(file) && store.#look(file));
-      store.#watch(store.#statusFiles.directory, (file) => store.#lookAtStatus(file));
-    }
-    await store.#inTurn(() => store.#relist(true));
-    store.#later('', options.relistMs ?? 10_000);
+    await makeDirectory(store.#statusFiles.directory);
+    store.#files.watch(store.#statusFiles.directory, (file) => store.#lookAtStatus(file));
+    await store.#files.open();
     return store;
   }
 
@@ -150,62 +142,16 @@ export class DirectoryStore implements ResourceStore {
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const watcher of this.#watchers) watcher.close();
-    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#files.close();
     this.#handlers.clear();
     await this.#queue;
   }
 
-  // --- looking at files
-
-  /** Look at everything. A directory that can not be listed is no empty directory: nothing changes then. */
-  async #relist(first: boolean): Promise<void> {
-    const files = (await readdir(this.#directory)).filter((file) => resourceFile.test(file)).sort();
-    for (const [key, record] of await this.#statusFiles.changed())
-      this.#emit(this.#contents.setStatus(key, record));
-    for (const file of files)
-      if (first) await this.#readFile(file, await signatureOf(this.#path(file)));
-      else await this.#sight(file);
-    for (const file of this.#contents.knownFiles()) if (!files.includes(file)) await this.#sight(file);
-  }
-
-  #look(file: string): void {
-    void this.#inTurn(() => this.#sight(file)).catch((error: unknown) => this.#report(file, error));
-  }
-
-  /** Read a file that has changed and is quiet; come back to one that is not quiet yet. */
-  async #sight(file: string): Promise<void> {
-    const signature = await signatureOf(this.#path(file));
-    if (signature === this.#read.get(file)) {
-      this.#sightings.delete(file);
-      return;
-    }
-    // One that is gone counts later than one that came: what was renamed is then never missing in between.
-    const quietMs = (this.#options.quietMs ?? 50) * (signature === undefined ? 2 : 1);
-    const now = performance.now();
-    const before = this.#sightings.get(file);
-    const since = before?.signature === signature ? (before?.since ?? now) : now;
-    if (now - since >= quietMs) return this.#readFile(file, signature);
-    this.#sightings.set(file, { signature, since });
-    this.#later(file, Math.ceil(quietMs - (now - since)));
-  }
-
-  async #readFile(file: string, signature: string | undefined): Promise<void> {
-    this.#sightings.delete(file);
-    if (signature === undefined) this.#read.delete(file);
-    else this.#read.set(file, signature);
-    try {
-      await this.#update(file, await readIfThere(this.#path(file)));
-    } catch (error) {
-      this.#report(file, error);
-    }
-  }
+  // --- what files say
 
   /** After a write of our own: it counts at once. */
   async #accept(file: string, text: string | undefined): Promise<void> {
-    const signature = await signatureOf(this.#path(file));
-    if (signature === undefined) this.#read.delete(file);
-    else this.#read.set(file, signature);
+    await this.#files.accept(file);
     await this.#update(file, text);
   }
 
@@ -227,42 +173,21 @@ export class DirectoryStore implements ResourceStore {
       if (this.#contents.get(key) !== undefined || record?.uid !== object.metadata.uid) return;
       await this.#statusFiles.remove(key);
     };
-    void this.#write(remove).catch((error: unknown) => this.#report(`status of ${key}`, error));
+    const removeIfThere = async (): Promise<void> => {
+      // Most have none: 10,000 services that go at once don't take the lock for that.
+      if (await this.#statusFiles.exists(key)) await this.#write(remove);
+    };
+    void removeIfThere().catch((error: unknown) => this.#report(`status of ${key}`, error));
+  }
+
+  /** What others have written since the last time, in one file or in all. */
+  async #readStatuses(only?: string): Promise<void> {
+    for (const [key, record] of await this.#statusFiles.changed(only))
+      this.#emit(this.#contents.setStatus(key, record));
   }
 
   #lookAtStatus(file: string): void {
-    const look = async (): Promise<void> => {
-      for (const [key, record] of await this.#statusFiles.changed(file))
-        this.#emit(this.#contents.setStatus(key, record));
-    };
-    void this.#inTurn(look).catch((error: unknown) => this.#report(file, error));
-  }
-
-  /** Look at a file again after a while; at all of them where it is ''. */
-  #later(file: string, ms: number): void {
-    if (this.#closed) return;
-    clearTimeout(this.#timers.get(file));
-    const due = (): void => {
-      this.#timers.delete(file);
-      if (file !== '') return this.#look(file);
-      void this.#inTurn(() => this.#relist(false))
-        .catch((error: unknown) => this.#report('', error))
-        .finally(() => this.#later('', ms));
-    };
-    this.#timers.set(file, setTimeout(due, ms).unref());
-  }
-
-  #watch(directory: string, onFile: (file: string) => void): void {
-    try {
-      const watcher = watch(directory, { persistent: false }, (_, file) => {
-        if (file !== null) onFile(file);
-      });
-      watcher.on('error', (error) => this.#report('', error));
-      this.#watchers.push(watcher);
-    } catch (error) {
-      // The listing now and then finds the changes all the same.
-      this.#report('', error);
-    }
+    void this.#inTurn(() => this.#readStatuses(file)).catch((error: unknown) => this.#report(file, error));
   }
 
   // --- telling
@@ -316,19 +241,29 @@ function defaultFile(object: AnyObject): string {
   return `${[object.kind.toLowerCase(), ...objectName(object).split('/')].join('_')}.yaml`;
 }
 
+/** A copy that is valid, frozen, without status and what is not used. */
 function check<Any extends AnyObject>(object: Any): Any {
-  const plain = normal(object);
-  const problem = Object.hasOwn(validators, object.kind)
-    ? validators[object.kind](structuredClone(plain))[0]
-    : { field: 'kind', reason: 'there is no such kind', remedy: 'Use one of those of resources.ts' };
+  if (!Object.hasOwn(validators, object.kind)) throw noKind(object);
+  const plain = structuredClone(object) as Any & { status?: unknown };
+  delete plain.status;
+  const problem = validators[object.kind](plain)[0];
   if (problem !== undefined) throw invalid(`${object.kind} ${object.metadata.name}`, problem);
-  return plain;
+  return normal<Any>(plain);
+}
+
+function noKind({ kind, metadata }: AnyObject): ServalError {
+  const problem = {
+    field: 'kind',
+    reason: 'there is no such kind',
+    remedy: `Use one of ${Object.keys(validators).join(', ')}`,
+  };
+  return invalid(`${kind as string} ${metadata.name}`, problem);
 }
 
 /** What is stored in place of `old`. */
 function successor(old: AnyObject | undefined, next: AnyObject): AnyObject {
   const { uid, creationTimestamp } = old?.metadata ?? next.metadata;
-  if (old !== undefined && immutableSpec.has(next.kind) && !isDeepStrictEqual(old.spec, next.spec))
+  if (old !== undefined && immutableSpec.has(next.kind) && !isDeepStrictEqual(specOf(old), specOf(next)))
     throw new ServalError('ERR_CONFLICT', {
       subject: `${next.kind} ${objectName(next)}`,
       reason: 'it exists with another spec, and the spec of this kind is immutable',

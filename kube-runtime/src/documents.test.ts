@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { hasDocuments, readDocuments, replaceDocument } from './documents.js';
+import { hasDocuments, readDocuments, replaceDocument, specOf } from './documents.js';
 import { node, nodeText, podText } from './testing.fixture.js';
 
 describe('readDocuments', () => {
@@ -57,7 +57,7 @@ describe('readDocuments', () => {
 
   it('gives frozen objects', () => {
     const object = readDocuments('f.yaml', nodeText('h'))[0]?.object;
-    expect(() => Object.assign(object?.spec as object, { zone: 'x' })).toThrow(TypeError);
+    expect(() => Object.assign(object?.metadata as object, { name: 'x' })).toThrow(TypeError);
   });
 });
 
@@ -71,7 +71,7 @@ describe('replaceDocument', () => {
     });
     expect(changed.startsWith(`# first\n${nodeText('a')}# kept\n---\n`)).toBe(true);
     expect(changed.endsWith(`---\n# last\n${nodeText('c')}`)).toBe(true);
-    expect(readDocuments('', changed).map(({ object }) => object?.spec)).toMatchObject([
+    expect(readDocuments('', changed).map(({ object }) => object && specOf(object))).toMatchObject([
       {},
       { zone: 'z' },
       {},

@@ -1,6 +1,9 @@
 /** Pure: from a file's text to objects and problems, and from an object to a changed text. */
-import { apiVersion, kinds, objectName, type Kind, type Kinds } from '@serval/api';
+import { hash } from 'node:crypto';
+import { kinds, objectName, type Kind, type Kinds } from '@serval/api';
 import { parseDocument, stringify } from 'yaml';
+import { usedOf } from './endpoint-slices.js';
+import { parseJson } from './json.js';
 import { validators } from './schemas.js';
 import type { ResourceProblem } from './store.js';
 
@@ -15,7 +18,12 @@ export interface FileDocument {
   /** where it is valid; frozen, without status */
   object?: AnyObject;
   problems: ResourceProblem[];
+  /** of its text, in a file of several */
+  mark?: string;
 }
+
+/** Objects of documents that were read before, by the marks of their texts. */
+export type KnownObjects = ReadonlyMap<string, AnyObject>;
 
 /** Kind and name of an object: one key for all kinds. */
 export function keyOf(kind: string, name: string): string {
@@ -27,13 +35,22 @@ function split(text: string): string[] {
   return text.split(/^(?=---(?:[ \t\r\n]|$))/m);
 }
 
-export function readDocuments(file: string, text: string): FileDocument[] {
+/** @param known what of it needs not be read again: of a large file mostly one document changes */
+export function readDocuments(file: string, text: string, known?: KnownObjects): FileDocument[] {
   const found: FileDocument[] = [];
-  for (const part of split(text)) {
-    const document = readDocument(file, found.length + 1, part);
-    if (document !== undefined) found.push(document);
+  const parts = split(text);
+  for (const part of parts) {
+    const mark = parts.length === 1 ? undefined : hash('sha256', part, 'base64');
+    const object = mark === undefined ? undefined : known?.get(mark);
+    const number = found.length + 1;
+    const document = object === undefined ? readDocument(file, number, part) : seen(number, object);
+    if (document !== undefined) found.push(mark === undefined ? document : { ...document, mark });
   }
   return found;
+}
+
+function seen(number: number, object: AnyObject): FileDocument {
+  return { number, key: keyOf(object.kind, objectName(object)), object, problems: [] };
 }
 
 /** Undefined where there is nothing but comments. */
@@ -52,7 +69,7 @@ function readDocument(file: string, number: number, part: string): FileDocument 
   const kind = (value as { kind?: unknown }).kind;
   if (typeof kind !== 'string' || !Object.hasOwn(kinds, kind)) {
     const reason =
-      kind === undefined ? 'it is missing' : `${JSON.stringify(kind)} is no kind of ${apiVersion}`;
+      kind === undefined ? 'it is missing' : `${JSON.stringify(kind)} is no kind that is used here`;
     return { number, problems: [problem(reason, `Use one of ${Object.keys(kinds).join(', ')}`, 'kind')] };
   }
   const problems = validators[kind as Kind](value).map(({ reason, remedy, field }) =>
@@ -60,14 +77,17 @@ function readDocument(file: string, number: number, part: string): FileDocument 
   );
   const key = keyOfValue(kind, value);
   if (problems.length > 0) return { number, ...(key === undefined ? {} : { key }), problems };
-  const object = normal(value as AnyObject);
+  const object = freeze(bare(value as AnyObject));
   return { number, key: keyOf(kind, objectName(object)), object, problems };
 }
 
 function parse(part: string): unknown {
+  const json = parseJson(part);
+  if (json !== undefined) return json;
   try {
     const document = parseDocument(part);
-    return document.errors[0] ?? (document.toJS() as unknown);
+    // A copy: the parser's texts are slices that keep the whole file in memory.
+    return document.errors[0] ?? structuredClone(document.toJS() as unknown);
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
@@ -83,17 +103,26 @@ function keyOfValue(kind: string, value: unknown): string | undefined {
   );
 }
 
-/** Without status, with the namespace that it is in; frozen through and through. */
+/** A copy without status, with the namespace that it is in; frozen through and through. */
 export function normal<Any extends AnyObject>(object: Any): Any {
-  const { metadata, spec } = object;
-  const { namespace, ...others } = metadata;
-  const placed = kinds[object.kind].namespaced ? { namespace: namespace ?? 'default' } : {};
-  return freeze({
+  return freeze(bare(structuredClone(object)));
+}
+
+function bare<Any extends AnyObject>(object: Any): Any {
+  const { apiVersion, namespaced } = kinds[object.kind];
+  const { namespace = 'default', ...others } = object.metadata;
+  if (object.kind === 'EndpointSlice') return usedOf(object, namespace) as Any;
+  return {
     apiVersion,
     kind: object.kind,
-    metadata: { ...others, ...placed },
-    spec: structuredClone(spec),
-  } as Any);
+    metadata: { ...others, ...(namespaced ? { namespace } : {}) },
+    spec: object.spec,
+  } as Any;
+}
+
+/** Undefined where the kind has none. */
+export function specOf(object: AnyObject): unknown {
+  return 'spec' in object ? object.spec : undefined;
 }
 
 export function freeze<Value>(value: Value): Value {

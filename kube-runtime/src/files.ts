@@ -1,4 +1,5 @@
 /** Whole files, written so that a reader finds the old one or the new one, whatever dies meanwhile. */
+import { readFileSync, statSync, type Stats } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ServalError } from '@serval/api';
@@ -44,12 +45,31 @@ export async function makeDirectory(path: string): Promise<void> {
 /** Changes whenever the file does; undefined where there is none. */
 export async function signatureOf(path: string): Promise<string | undefined> {
   try {
-    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-    return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+    return signature(await stat(path));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw fileError(path, error);
   }
+}
+
+/** Text and signature, while everybody waits: a tenth of what it takes otherwise, for those who read thousands. */
+export function readNow(path: string): { signature: string; text: string } | Record<string, undefined> {
+  try {
+    return { signature: signature(statSync(path)), text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw fileError(path, error);
+  }
+}
+
+/** Times are numbers of 0.25 microseconds here, finer than the clocks of file systems tick. */
+function signature({ ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${size} ${ino} ${mtimeMs} ${ctimeMs}`;
+}
+
+/** By its signature. */
+export function isEmpty(signatureOfIt: string): boolean {
+  return signatureOfIt.startsWith('0 ');
 }
 
 const meanings: Record<string, ['ERR_NO_SPACE' | 'ERR_NO_PERMISSION' | 'ERR_BAD_INPUT', string, string]> = {

@@ -1,43 +1,22 @@
 /** JSON schemas of the resources, as long as there are no CRDs to take them from. */
-import { apiVersion, movers, type Kind } from '@serval/api';
-import { compile, type Validator } from './validate.js';
+import { kinds, movers, type Kind } from '@serval/api';
+import { formatted, list, metadata, object, text, whole } from './schema-parts.js';
+import { endpointSlice, serviceMetadata, serviceSpec } from './service-schemas.js';
+import { sliceProblems, serviceProblems } from './service-rules.js';
+import { compile, quoted, type FieldProblem, type Validator } from './validate.js';
 
-const text = { type: 'string', minLength: 1, maxLength: 4096 };
-const formatted = (format: string): object => ({ type: 'string', maxLength: 4096, format });
-const list = (items: object, more: object = {}): object => ({
-  type: 'array',
-  items,
-  maxItems: 4096,
-  ...more,
-});
-const whole = (minimum: number): object => ({ type: 'integer', minimum });
-const texts = { type: 'object', additionalProperties: { type: 'string' } };
 const mover = { type: 'string', enum: movers };
 
-const metadata = {
-  type: 'object',
-  required: ['name'],
-  properties: {
-    name: formatted('name'),
-    namespace: formatted('name'),
-    uid: text,
-    labels: texts,
-    annotations: texts,
-    creationTimestamp: text,
-  },
-};
+type KindWithSpec = Exclude<Kind, 'EndpointSlice'>;
 
-function object(properties: Record<string, object>, required: string[]): object {
-  return { type: 'object', additionalProperties: false, required, properties };
-}
-
-const specs: Record<Kind, object> = {
+const specs: Record<KindWithSpec, object> = {
   ServalNode: object(
     {
       address: formatted('hostPort'),
       hostAddresses: list(formatted('address')),
       podCIDRs: list(formatted('cidr')),
       zone: text,
+      region: text,
     },
     ['address', 'hostAddresses', 'podCIDRs'],
   ),
@@ -65,6 +44,7 @@ const specs: Record<Kind, object> = {
     'workload',
     'targetNode',
   ]),
+  ServalService: serviceSpec,
 };
 
 const condition = object(
@@ -84,7 +64,7 @@ const phase = object(
 );
 
 /** Nothing is required: a status grows. */
-const statuses: Record<Kind, object> = {
+const statuses: Record<KindWithSpec, object> = {
   ServalNode: { type: 'object' },
   ServalPod: { type: 'object' },
   ServalMigration: object(
@@ -104,35 +84,62 @@ const statuses: Record<Kind, object> = {
     },
     [],
   ),
+  ServalService: object({ conditions: list(condition) }, []),
 };
 
 /** Kinds whose spec never changes. */
 export const immutableSpec: ReadonlySet<Kind> = new Set<Kind>(['ServalMigration']);
 
-function resource(kind: Kind): Validator {
-  return compile({
-    type: 'object',
-    additionalProperties: false,
-    required: ['apiVersion', 'kind', 'metadata', 'spec'],
-    properties: {
-      apiVersion: { const: apiVersion },
+function withSpec(kind: KindWithSpec, meta: object = metadata): object {
+  return object(
+    {
+      apiVersion: { const: kinds[kind].apiVersion },
       kind: { const: kind },
-      metadata,
+      metadata: meta,
       spec: specs[kind],
       status: { type: 'object' },
     },
-  });
+    ['apiVersion', 'kind', 'metadata', 'spec'],
+  );
+}
+
+/** A right kind of another version has other fields: then its version is the one problem. Rules see what the schema let through. */
+function resource(kind: Kind, schema: object, rules: Validator = () => []): Validator {
+  const validate = compile(schema);
+  return (value) => {
+    const version = otherVersion(kind, value);
+    if (version !== undefined) return [version];
+    const problems = validate(value);
+    return problems.length > 0 ? problems : rules(value);
+  };
+}
+
+function otherVersion(kind: Kind, value: unknown): FieldProblem | undefined {
+  const { apiVersion: found } = value as { apiVersion?: unknown };
+  const { apiVersion: right } = kinds[kind];
+  if (found === undefined || found === right) return undefined;
+  return {
+    field: 'apiVersion',
+    reason: `${kind} is read in ${right}, not in ${quoted(found)}`,
+    remedy: `Write apiVersion: ${right}, and the fields as they are there`,
+  };
 }
 
 /** Of whole objects; their status is looked at by `statusValidators` alone. */
 export const validators: Readonly<Record<Kind, Validator>> = {
-  ServalNode: resource('ServalNode'),
-  ServalPod: resource('ServalPod'),
-  ServalMigration: resource('ServalMigration'),
+  ServalNode: resource('ServalNode', withSpec('ServalNode')),
+  ServalPod: resource('ServalPod', withSpec('ServalPod')),
+  ServalMigration: resource('ServalMigration', withSpec('ServalMigration')),
+  ServalService: resource('ServalService', withSpec('ServalService', serviceMetadata), serviceProblems),
+  EndpointSlice: resource('EndpointSlice', endpointSlice, sliceProblems),
 };
 
 export const statusValidators: Readonly<Record<Kind, Validator>> = {
   ServalNode: compile(statuses.ServalNode),
   ServalPod: compile(statuses.ServalPod),
   ServalMigration: compile(statuses.ServalMigration),
+  ServalService: compile(statuses.ServalService),
+  EndpointSlice: () => [
+    { field: '', reason: 'an EndpointSlice has no status', remedy: 'Apply it whole instead' },
+  ],
 };

@@ -18,6 +18,10 @@ export class StatusFiles {
     return parse(key, await readIfThere(this.#path(fileOf(key))));
   }
 
+  async exists(key: string): Promise<boolean> {
+    return (await signatureOf(this.#path(fileOf(key)))) !== undefined;
+  }
+
   async write(key: string, record: StatusRecord): Promise<void> {
     const path = this.#path(fileOf(key));
     await writeWhole(path, `${JSON.stringify(record, undefined, 2)}\n`);

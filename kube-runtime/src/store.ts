@@ -27,7 +27,7 @@ export interface ResourceStore {
   /**
    * Change the named fields of its status; what is in a field that is no array or object of its own is replaced, `null`
    * removes it (JSON merge patch).
-   * @throws ServalError ERR_NOT_FOUND, ERR_BAD_INPUT, ERR_NO_SPACE
+   * @throws ServalError ERR_NOT_FOUND, ERR_BAD_INPUT (invalid, or a kind without status), ERR_NO_SPACE
    */
   patchStatus<Name extends Kind>(kind: Name, name: string, status: StatusPatch<Name>): Promise<Kinds[Name]>;
   /** False where there is none. */
@@ -41,7 +41,10 @@ type Patch<Value> = Value extends readonly unknown[]
     ? { [Key in keyof Value]?: Patch<Value[Key]> | null }
     : Value;
 
-export type StatusPatch<Name extends Kind> = Patch<NonNullable<Kinds[Name]['status']>>;
+/** Of kinds that have a status. */
+export type StatusPatch<Name extends Kind> = Kinds[Name] extends { spec: unknown; status?: infer Status }
+  ? Patch<NonNullable<Status>>
+  : never;
 
 /** Something in a file that can not be used. The last good version, where there is one, stays in use. */
 export interface ResourceProblem {

@@ -3,7 +3,16 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { apiVersion, type ServalMigration, type ServalNode, type ServalPod } from '@serval/api';
+import {
+  apiVersion,
+  discoveryVersion,
+  serviceNameLabel,
+  type EndpointSlice,
+  type ServalMigration,
+  type ServalNode,
+  type ServalPod,
+  type ServalService,
+} from '@serval/api';
 
 export async function withDirectory(work: (directory: string) => Promise<void>): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'serval-store-'));
@@ -35,6 +44,27 @@ export function pod(name: string, addresses = ['10.1.0.5']): ServalPod {
 export function migration(name: string, targetNode = 'host-2'): ServalMigration {
   const spec = { workload: 'default/redis-0', targetNode };
   return { apiVersion, kind: 'ServalMigration', metadata: { name }, spec };
+}
+
+export function service(name: string, spec: Partial<ServalService['spec']> = {}): ServalService {
+  return {
+    apiVersion,
+    kind: 'ServalService',
+    metadata: { name, namespace: 'default' },
+    spec: { virtualIPs: ['10.96.0.1'], ports: [{ port: 80 }], ...spec },
+  };
+}
+
+/** Of a service, with one endpoint for each address. */
+export function slice(name: string, owner: string, addresses: string[]): EndpointSlice {
+  return {
+    apiVersion: discoveryVersion,
+    kind: 'EndpointSlice',
+    metadata: { name, namespace: 'default', labels: { [serviceNameLabel]: owner } },
+    addressType: 'IPv4',
+    endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+    ports: [{ port: 8080 }],
+  };
 }
 
 export function nodeText(name: string, address = '192.0.2.1:7946'): string {

@@ -11,6 +11,12 @@ export interface FieldProblem {
   remedy: string;
 }
 
+/** What is wrong with a value, in words of its schema's own. */
+export type Words = (
+  data: unknown,
+  params: Record<string, unknown>,
+) => Pick<FieldProblem, 'reason' | 'remedy'>;
+
 /** Problems of a value, none where it is fine; fields that were left out get their defaults in place. */
 export type Validator = (value: unknown) => FieldProblem[];
 
@@ -23,8 +29,13 @@ interface Format {
 
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
+export function isLabel(text: string): boolean {
+  return label.test(text);
+}
+
 export function isName(text: string): boolean {
-  return text.length <= 253 && text.split('.').every((part) => label.test(part));
+  // Most names are one label: asked 100,000 times of endpoints.
+  return label.test(text) || (text.length <= 253 && text.split('.').every((part) => label.test(part)));
 }
 
 function isHostPort(text: string): boolean {
@@ -40,6 +51,11 @@ const formats: Record<string, Format> = {
     validate: isName,
     what: 'name (lower-case letters, digits, "-" and "."; each part at most 63 characters)',
     example: 'host-1',
+  },
+  label: {
+    validate: isLabel,
+    what: 'DNS label (lower-case letters, digits and "-", at most 63 characters)',
+    example: 'web',
   },
   namespacedName: {
     validate: (text) => {
@@ -69,6 +85,8 @@ const formats: Record<string, Format> = {
 
 const ajv = new Ajv({ allErrors: true, useDefaults: true, verbose: true, strict: true });
 for (const [name, { validate }] of Object.entries(formats)) ajv.addFormat(name, validate);
+// `says: { KEYWORD: Words }` beside a keyword: what to say where that one is not met.
+ajv.addKeyword('says');
 
 export function compile(schema: SchemaObject): Validator {
   const validate = ajv.compile(schema);
@@ -107,10 +125,37 @@ const explanations: Record<string, Explain> = {
     reason: `${quoted(data)} is not ${quoted(params.allowedValue)}`,
     remedy: `Write ${quoted(params.allowedValue)}`,
   }),
+  minItems: ({ params }) => ({
+    reason: `it has fewer than ${String(params.limit)} items`,
+    remedy: `Give at least ${String(params.limit)}`,
+  }),
+  maxItems: ({ data, params }) => ({
+    reason: `it has ${(data as unknown[]).length} items, and ${String(params.limit)} are the most`,
+    remedy: `Give at most ${String(params.limit)}`,
+  }),
+  minimum: outOfRange,
+  maximum: outOfRange,
 };
 
+function outOfRange({ data, params, parentSchema }: ErrorObject): Pick<FieldProblem, 'reason' | 'remedy'> {
+  const { minimum, maximum } = (parentSchema ?? {}) as { minimum?: number; maximum?: number };
+  const range = [
+    ...(minimum === undefined ? [] : [`at least ${minimum}`]),
+    ...(maximum === undefined ? [] : [`at most ${maximum}`]),
+  ].join(' and ');
+  const side = params.comparison === '>=' ? 'less' : 'more';
+  return {
+    reason: `${quoted(data)} is ${side} than ${String(params.limit)}`,
+    remedy: `Write a number of ${range}`,
+  };
+}
+
 function explain(error: ErrorObject): FieldProblem {
-  const known = explanations[error.keyword]?.(error);
+  const { says } = (error.parentSchema ?? {}) as { says?: Record<string, Words> };
+  const known = {
+    ...explanations[error.keyword]?.(error),
+    ...says?.[error.keyword]?.(error.data, error.params as Record<string, unknown>),
+  };
   return {
     field: fieldName(error.instancePath),
     reason: `${quoted(error.data)} ${error.message ?? 'is not allowed'}`,
@@ -131,7 +176,7 @@ function fieldName(pointer: string): string {
 }
 
 /** Short: it may be anything at all. */
-function quoted(value: unknown): string {
+export function quoted(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
