@@ -32,6 +32,7 @@ const statics = [
       'node-agent/scripts/generate-abi.mjs',
       '--check',
       'node-agent/build/sal_pod.bpf.o',
+      'node-agent/build/sal_connect.bpf.o',
       'node-agent/src/datapath/abi.generated.ts',
     ],
   ],

@@ -23,7 +23,7 @@ export interface FlowView {
   identity: TupleView;
   /** what the network sees */
   wire: TupleView;
-  state: 'pending' | 'held' | 'active' | 'inbound';
+  state: 'pending' | 'held' | 'active' | 'inbound' | 'refused';
   /** owner of the rule: 16 hexadecimal digits */
   migration: string;
   packetsOut: number;

@@ -20,12 +20,7 @@
 
 SAL_NOINLINE int sal_drop(struct __sk_buff *skb, __u32 reason)
 {
-	struct sal_drop *drop = bpf_map_lookup_elem(&sal_drops, &reason);
-
-	if (drop) {
-		drop->packets++;
-		drop->bytes += skb->len;
-	}
+	sal_count_drop(reason, skb->len);
 	return TC_ACT_SHOT;
 }
 
@@ -98,6 +93,8 @@ SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_pack
 		if (reason)
 			return reason;
 	}
+	if (state == SAL_STATE_REFUSED)
+		return SAL_REASON_GIVEN_UP;
 	if (!slot || state != SAL_STATE_ACTIVE)
 		return SAL_REASON_NONE;
 	if (pkt->obstacle)

@@ -11,7 +11,7 @@
 
 /* An enum rather than macros: only types reach the object's type information, and so the codec. */
 enum sal_limit {
-	SAL_ABI_VERSION = 2, /* raised whenever a pinned map of an older agent can't be read any more */
+	SAL_ABI_VERSION = 3, /* raised whenever a pinned map of an older agent can't be read any more */
 	SAL_PODS_MAX = 1024,
 	SAL_DEVICES_MAX = 32, /* of one pod */
 	SAL_SLOTS_MAX = 1 << 20, /* slot 0 is never used */
@@ -21,6 +21,11 @@ enum sal_limit {
 	SAL_KEEP_MAX = 9216, /* the longest packet that a hold keeps: a jumbo frame */
 	SAL_KEEP_SMALL = 1792,
 	SAL_KEEP_LATER = 64, /* segments of one flow that are kept in one hold behind the lowest one */
+	SAL_SERVICES_MAX = 1 << 16, /* pairs of virtual IP and port */
+	SAL_CLIENTS_MAX = 4096, /* network namespaces whose connect() is resolved */
+	SAL_WAITING_MAX = 65536, /* sockets that wait for a replica */
+	SAL_NO_SERVICE = 0x7fffffff, /* instead of a service's id */
+	SAL_OPENING_MAX = 128, /* bytes of a segment that opens a connection, headers and options */
 };
 
 enum sal_direction {
@@ -33,6 +38,7 @@ enum sal_state {
 	SAL_STATE_PENDING = 1, /* known, passes untouched */
 	SAL_STATE_HELD = 2, /* kept back: the far end is frozen */
 	SAL_STATE_ACTIVE = 3, /* translated */
+	SAL_STATE_REFUSED = 4, /* inbound: from where the flow was taken from before it was established; dropped */
 };
 
 /* Why a packet was given up. Stable numbers: never reused, never renumbered. */
@@ -53,6 +59,9 @@ enum sal_reason {
 	SAL_REASON_QUOTE_FRAGMENT = 13, /* an ICMP error that quotes a later fragment */
 	SAL_REASON_REWRITE_FAILED = 14, /* the kernel refused a write in the middle of a translation */
 	SAL_REASON_HELD_NEW = 15, /* opens a connection with a pod that is quiesced; it was kept */
+	SAL_REASON_NO_REPLICA = 16, /* connect() or a datagram to a service that has no replica: refused (its bytes are 0) */
+	SAL_REASON_DELAYED = 17, /* of a socket that waits for a replica; it was kept, or is a repetition of what was */
+	SAL_REASON_GIVEN_UP = 18, /* from a replica that its connection was taken from, since it had not answered in time */
 };
 
 /* Bits of sal_pod.flags. */
@@ -171,6 +180,124 @@ struct sal_fragment {
 /* When a session of UDP was last heard of, either way. Its key is a struct sal_key of egress: the identity. */
 struct sal_session {
 	__u64 last_seen_ns; /* CLOCK_MONOTONIC */
+};
+
+/* What a service does with who connects to it. */
+enum sal_rule {
+	SAL_RULE_FORWARD = 1, /* to one of its replicas, wherever */
+	SAL_RULE_DEMUX = 2, /* the same; all of them are on this node */
+	SAL_RULE_DELAY = 3, /* to one of its replicas, all of which are moving; where there is none the socket waits */
+	SAL_RULE_DROP = 4, /* connect() fails */
+};
+
+/* Which of the choices a flow takes. */
+enum sal_balance {
+	SAL_BALANCE_RANDOM = 0,
+	SAL_BALANCE_IN_TURN = 1,
+	SAL_BALANCE_BY_CLIENT = 2,
+};
+
+/* Bits of sal_service.flags. */
+enum sal_service_flag {
+	SAL_SERVICE_OWN = 1, /* a pod that is a replica gets itself */
+};
+
+struct sal_endpoint {
+	__be32 address[4];
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP; 0 where it is clear */
+	__u8 reserved;
+};
+
+/* Key of the service table: virtual IP, port and protocol. Immutable but for being replaced whole. */
+struct sal_service {
+	__u32 id; /* of its counters; the same for as long as the service is there */
+	__u8 rule; /* enum sal_rule */
+	__u8 balance; /* enum sal_balance */
+	__u8 flags; /* bits of enum sal_service_flag */
+	__u8 reserved;
+	__u32 choices; /* where its part of sal_choices begins */
+	__u32 size; /* how many choices it has; 0: none */
+	__u32 replicas; /* where its part of sal_replicas begins; a choice counts from there */
+	__u32 count; /* how many replicas */
+	__u32 syn_timeout_ms;
+};
+
+/* Numbers of replicas within their service: an array's elements begin at multiples of 8 bytes, so two in each. */
+struct sal_choices {
+	__u32 number[2];
+};
+
+struct sal_service_count {
+	__u64 resolved; /* flows that got a replica; also the turn, for SAL_BALANCE_IN_TURN */
+	__u64 refused;
+	__u64 waited;
+};
+
+/* A network namespace whose sockets are resolved. Its key is the namespace's cookie. */
+struct sal_client {
+	__u32 number; /* of its pod's name: what SAL_BALANCE_BY_CLIENT goes by, the same on every node */
+	__u32 flags;
+};
+
+struct sal_own_key {
+	__u64 netns; /* cookie */
+	__u32 service; /* sal_service.id */
+	__u32 reserved;
+};
+
+/* What one socket asked for and got: kept with it (BPF_MAP_TYPE_SK_STORAGE). */
+struct sal_resolved {
+	struct sal_endpoint asked; /* the virtual IP, or the address that a workload has left */
+	struct sal_endpoint replica;
+	__u32 service; /* its id; SAL_NO_SERVICE where an address was left */
+	__u32 syn_timeout_ms; /* 0: as the kernel has it */
+	__u64 netns; /* cookie */
+	__u64 cookie; /* of the socket while it waits for a replica, else 0 */
+};
+
+/* Whom an unconnected UDP socket asked, by whom it talks to. */
+struct sal_datagram_key {
+	__u64 socket; /* cookie */
+	struct sal_endpoint replica;
+	__u32 reserved;
+};
+
+/* What this node's sockets have seen of a replica. */
+struct sal_replica_seen {
+	__u64 connections;
+	__u64 failures; /* SYNs that were not answered in time, or refused */
+	__u32 rtt_us; /* of SYN and its answer, smoothed; 0: none yet */
+	__u32 reserved;
+};
+
+/* Set by the loader of the programs at connect(). */
+struct sal_connect_config {
+	__u32 every_client; /* 1: whatever is in the cgroup, not only the namespaces of sal_clients */
+	__u32 set_retval; /* 1 where the kernel has bpf_set_retval (5.18): refused with ECONNREFUSED, else with EPERM */
+	__u32 hz; /* jiffies in a second */
+	__u32 reserved;
+};
+
+enum sal_event_kind {
+	SAL_EVENT_SILENT = 1, /* a SYN got no answer in time */
+	SAL_EVENT_REFUSED = 2, /* a SYN was refused */
+	SAL_EVENT_WAITS = 3, /* a socket waits for a replica; `opening` is its SYN */
+};
+
+/* What user space is told of sockets that connect. */
+struct sal_event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 netns; /* cookie */
+	__u64 socket; /* cookie */
+	struct sal_endpoint local;
+	struct sal_endpoint replica;
+	struct sal_endpoint asked;
+	__u32 service;
+	__u8 kind; /* enum sal_event_kind */
+	__u8 attempt; /* SYNs that were sent before, from 1 */
+	__u16 length; /* bytes of opening[] that are valid: an IP packet */
+	__u8 opening[SAL_OPENING_MAX];
 };
 
 struct sal_drop {

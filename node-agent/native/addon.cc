@@ -12,7 +12,7 @@
 //   flow_table, grace_period                 the memory-mapped flow table; the wait before a slot is used again
 //   bpffs, probe                             the bpf file system; what this kernel can do
 //   own_thread, netns_operations             work on a thread of its own; in another network namespace
-//   link_attach                              TCX links and clsact filters
+//   link_attach, cgroup_attach               TCX links and clsact filters; links of a cgroup
 //   netlink, socket_table, sock_diag,
 //   conntrack, conntrack_table, address,
 //   inject, sysctl                           sockets, connection tracking, raw packets, settings
@@ -23,8 +23,10 @@
 #include "bpf_object.h"
 #include "bpf_program.h"
 #include "bpffs.h"
+#include "cgroup_attach.h"
 #include "error.h"
 #include "flow_table.h"
+#include "grace_period.h"
 #include "handle.h"
 #include "libbpf_log.h"
 #include "netns_operations.h"
@@ -63,6 +65,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function<serval::unmount_bpffs>(env, exports, "unmountBpffs");
   export_function<serval::probe>(env, exports, "probe");
   export_function<serval::possible_cpus>(env, exports, "possibleCpus");
+  export_function<serval::attach_cgroup>(env, exports, "attachCgroup");
+  export_function<serval::grace_period>(env, exports, "gracePeriod");
   serval::register_netns_operations(env, exports);
   return exports;
 }

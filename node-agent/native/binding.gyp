@@ -11,6 +11,7 @@
         'bpf_object.cc',
         'bpf_program.cc',
         'bpffs.cc',
+        'cgroup_attach.cc',
         'conntrack.cc',
         'conntrack_table.cc',
         'descriptor.cc',

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -295,6 +296,21 @@ Napi::Value BpfMap::entries(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// The memory stays mapped for as long as JavaScript refers to it, whether or not the map is closed.
+Napi::Value BpfMap::mapped(const Napi::CallbackInfo& info) {
+  const int map = fd("mmap");
+  const size_t stride = (shape_.value_size + 7) / 8 * 8;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t bytes = stride * shape_.max_entries;
+  const size_t size = (bytes + page - 1) / page * page;
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+  if (memory == MAP_FAILED) {
+    throw NativeFailure(errno, operation("mmap"));
+  }
+  auto unmap = [size](Napi::Env, uint8_t* data) { munmap(data, size); };
+  return Napi::Buffer<uint8_t>::New(info.Env(), static_cast<uint8_t*>(memory), bytes, unmap);
+}
+
 Napi::Value BpfMap::close(const Napi::CallbackInfo& info) {
   fd_.reset();
   return info.Env().Undefined();
@@ -312,6 +328,7 @@ void BpfMap::define(Napi::Env env, Constructors& all) {
                                              method_of<&BpfMap::update_batch>("updateBatch"),
                                              method_of<&BpfMap::delete_batch>("deleteBatch"),
                                              method_of<&BpfMap::entries>("entries"),
+                                             method_of<&BpfMap::mapped>("mapped"),
                                              method_of<&BpfMap::close>("close"),
                                          }));
 }

@@ -45,6 +45,7 @@ class BpfMap : public Handle<BpfMap> {
   Napi::Value update_batch(const Napi::CallbackInfo& info);
   Napi::Value delete_batch(const Napi::CallbackInfo& info);
   Napi::Value entries(const Napi::CallbackInfo& info);
+  Napi::Value mapped(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   void update_one_by_one(const uint8_t* keys, const uint8_t* values, uint32_t count) const;

@@ -8,6 +8,7 @@
 
 #include "descriptor.h"
 #include "error.h"
+#include "own_thread.h"
 
 namespace serval {
 
@@ -44,6 +45,16 @@ void wait_for_bpf_programs() {
   if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) {
     wait_by_map_of_maps();
   }
+}
+
+Napi::Value grace_period(const Napi::CallbackInfo& info) {
+  struct Done {};
+  auto wait = [] {
+    wait_for_bpf_programs();
+    return Done{};
+  };
+  auto nothing = [](Napi::Env env, const Done&) -> Napi::Value { return env.Undefined(); };
+  return run_on_own_thread<Done>(info.Env(), wait, nothing);
 }
 
 }  // namespace serval

@@ -1,29 +1,32 @@
 /**
- * Generate the TypeScript codec of the structs in serval_abi.h from the BTF of the compiled object, so that no layout
+ * Generate the TypeScript codec of the structs in serval_abi.h from the BTF of the compiled objects, so that no layout
  * is ever copied by hand. `--check` only compares, and fails where the committed file is stale.
  *
- * usage: generate-abi.mjs [--check] OBJECT OUTPUT
+ * usage: generate-abi.mjs [--check] OBJECT... OUTPUT
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const check = process.argv.includes('--check');
-const [object, output] = process.argv.slice(2).filter((word) => word !== '--check');
-if (object === undefined || output === undefined) {
-  console.error('usage: generate-abi.mjs [--check] OBJECT OUTPUT');
+const objects = process.argv.slice(2).filter((word) => word !== '--check');
+const output = objects.pop();
+if (objects.length === 0) {
+  console.error('usage: generate-abi.mjs [--check] OBJECT... OUTPUT');
   process.exit(2);
 }
 
-const types = new Map(
-  JSON.parse(
-    execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', object], { maxBuffer: 64 << 20 }).toString(),
-  ).types.map((type) => [type.id, type]),
-);
+/** Types by their numbers, of the object that is looked at. */
+let types = new Map();
+
+function typesOf(object) {
+  const dump = execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', object], { maxBuffer: 64 << 20 });
+  return new Map(JSON.parse(dump.toString()).types.map((type) => [type.id, type]));
+}
 
 const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 const pascal = (name) => camel(`_${name}`);
 /** Not of the ABI: the programs' own working structs. */
-const internal = new Set(['sal_packet', 'sal_parsed', 'sal_fragment_kind']);
+const internal = new Set(['sal_packet', 'sal_parsed', 'sal_fragment_kind', 'sal_resolution']);
 
 /** Strip typedefs and qualifiers; remember a __be typedef on the way. */
 function resolve(id) {
@@ -134,9 +137,17 @@ function structText(type) {
   ].join('\n');
 }
 
-const ours = [...types.values()].filter(
-  (type) => type.name?.startsWith?.('sal_') && !internal.has(type.name),
-);
+/** Each type once, from the first object that has it. */
+const texts = { ENUM: new Map(), STRUCT: new Map() };
+for (const object of objects) {
+  types = typesOf(object);
+  for (const type of types.values()) {
+    const known = texts[type.kind];
+    if (known === undefined || !type.name?.startsWith?.('sal_') || internal.has(type.name)) continue;
+    if (!known.has(type.name)) known.set(type.name, type.kind === 'ENUM' ? enumText(type) : structText(type));
+  }
+}
+
 const text = `// Generated from the BTF of the compiled programs by node-agent/scripts/generate-abi.mjs. Do not edit.
 /* eslint-disable */
 
@@ -156,14 +167,8 @@ function writeBytes(buffer: Buffer, at: number, length: number, value: Buffer): 
   value.copy(buffer, at);
 }
 
-${ours
-  .filter((type) => type.kind === 'ENUM')
-  .map(enumText)
-  .join('\n')}
-${ours
-  .filter((type) => type.kind === 'STRUCT')
-  .map(structText)
-  .join('\n')}`;
+${[...texts.ENUM.values()].join('\n')}
+${[...texts.STRUCT.values()].join('\n')}`;
 
 if (check) {
   const current = readFileSync(output, 'utf8');

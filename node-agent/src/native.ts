@@ -92,6 +92,8 @@ export interface BpfMap {
   /** absent keys are passed over; returns how many were deleted */
   deleteBatch(keys: Buffer, count: number): number;
   entries(): { count: number; keys: Buffer; values: Buffer };
+  /** the memory of an array map, shared with the kernel; elements begin at multiples of 8 bytes. Outlives `close`. */
+  mapped(): Buffer;
   close(): void;
 }
 
@@ -247,6 +249,14 @@ export interface NetnsOperations {
   sysctl(netns: string, name: string, pieces?: string[]): Promise<string>;
 }
 
+/** Where in a cgroup a program runs. */
+export type CgroupHook =
+  | `${'connect' | 'sendmsg' | 'recvmsg' | 'getpeername'}${4 | 6}`
+  /** BPF_CGROUP_SOCK_OPS */
+  | 'sockops'
+  /** packets that leave sockets of the cgroup */
+  | 'egress';
+
 export interface NativeBinding extends NetnsOperations {
   openObject(path: string): BpfObject;
   openPinnedMap(path: string): BpfMap;
@@ -254,6 +264,10 @@ export interface NativeBinding extends NetnsOperations {
   openPinnedProgram(path: string): BpfProgram;
   ringBuffer(map: BpfMap, onRecord: (record: Buffer) => void): RingBuffer;
   flowTable(buckets: BpfMap, slots: BpfMap, config: Buffer): FlowTable;
+  /** before the programs of others, where the kernel can */
+  attachCgroup(path: string, hook: CgroupHook, program: BpfProgram): BpfLink;
+  /** resolves when no BPF program that runs now can still be running: 8 to 23 ms */
+  gracePeriod(): Promise<void>;
   /** true where the path lies on a bpf file system */
   isBpffs(path: string): boolean;
   mountBpffs(path: string): void;

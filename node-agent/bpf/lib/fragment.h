@@ -55,6 +55,8 @@ SAL_INLINE enum sal_reason sal_later_fragment(struct __sk_buff *skb, const struc
 		return SAL_REASON_NONE;
 	if (decision->state == SAL_STATE_HELD)
 		return SAL_REASON_HELD_FRAGMENT;
+	if (decision->state == SAL_STATE_REFUSED)
+		return SAL_REASON_GIVEN_UP;
 	index = decision->slot;
 	slot = bpf_map_lookup_elem(&sal_slots, &index);
 	/* The rule is gone, and its slot may serve another flow by now. */

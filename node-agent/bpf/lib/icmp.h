@@ -186,6 +186,9 @@ SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_pack
 		return SAL_REASON_NONE;
 	if (slot->state == SAL_STATE_HELD)
 		return SAL_REASON_HELD;
+	/* That its first replica can't be reached would end a connection that another one has by now. */
+	if (slot->state == SAL_STATE_REFUSED)
+		return SAL_REASON_GIVEN_UP;
 	if (pkt->fragment != SAL_WHOLE)
 		return SAL_REASON_QUOTE_FRAGMENT;
 	if (pkt->obstacle || quoted.obstacle)

@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "../serval_abi.h"
+#include "drops.h"
 
 /* The table's seed and size. Set by the loader. */
 const volatile struct sal_config config = {};
@@ -69,14 +70,6 @@ struct {
 	__type(key, struct sal_key);
 	__type(value, struct sal_session);
 } sal_sessions SEC(".maps");
-
-/* Packets given up, by reason. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SAL_REASONS_MAX);
-	__type(key, __u32);
-	__type(value, struct sal_drop);
-} sal_drops SEC(".maps");
 
 /* What holds keep for the replay. */
 struct {

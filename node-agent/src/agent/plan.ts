@@ -300,7 +300,7 @@ function outbound(
 ): Map<string, FlowStatus> {
   return new Map(
     rules
-      .filter((rule) => rule.state !== 'inbound' && rule.state !== 'pending')
+      .filter(({ state }) => state !== 'inbound' && state !== 'pending' && state !== 'refused')
       .map((rule) => [tupleName(rule.protocol, tupleOf(rule)), rule]),
   );
 }

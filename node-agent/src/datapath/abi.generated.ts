@@ -34,10 +34,13 @@ export const salReason = {
   QUOTE_FRAGMENT: 13,
   REWRITE_FAILED: 14,
   HELD_NEW: 15,
+  NO_REPLICA: 16,
+  DELAYED: 17,
+  GIVEN_UP: 18,
 } as const;
 
 export const salLimit = {
-  ABI_VERSION: 2,
+  ABI_VERSION: 3,
   PODS_MAX: 1024,
   DEVICES_MAX: 32,
   SLOTS_MAX: 1048576,
@@ -47,6 +50,11 @@ export const salLimit = {
   KEEP_MAX: 9216,
   KEEP_SMALL: 1792,
   KEEP_LATER: 64,
+  SERVICES_MAX: 65536,
+  CLIENTS_MAX: 4096,
+  WAITING_MAX: 65536,
+  NO_SERVICE: 2147483647,
+  OPENING_MAX: 128,
 } as const;
 
 export const salDirection = {
@@ -59,6 +67,7 @@ export const salState = {
   PENDING: 1,
   HELD: 2,
   ACTIVE: 3,
+  REFUSED: 4,
 } as const;
 
 export const salPodFlag = {
@@ -77,6 +86,29 @@ export const salKept = {
   ACK: 1,
   SEGMENT: 2,
   RESET: 4,
+} as const;
+
+export const salRule = {
+  FORWARD: 1,
+  DEMUX: 2,
+  DELAY: 3,
+  DROP: 4,
+} as const;
+
+export const salBalance = {
+  RANDOM: 0,
+  IN_TURN: 1,
+  BY_CLIENT: 2,
+} as const;
+
+export const salServiceFlag = {
+  OWN: 1,
+} as const;
+
+export const salEventKind = {
+  SILENT: 1,
+  REFUSED: 2,
+  WAITS: 3,
 } as const;
 
 export interface SalFragmentKey {
@@ -444,5 +476,294 @@ export const salKeptPacket = {
     buffer.writeUInt8(value.tcpFlags, at + 70);
     buffer.writeUInt8(value.kind, at + 71);
     buffer.writeUInt16LE(value.transport, at + 72);
+  },
+} as const;
+
+export interface SalResolved {
+  asked: SalEndpoint;
+  replica: SalEndpoint;
+  service: number;
+  synTimeoutMs: number;
+  netns: bigint;
+  cookie: bigint;
+}
+
+export const salResolved = {
+  size: 64,
+  offset: { asked: 0, replica: 20, service: 40, synTimeoutMs: 44, netns: 48, cookie: 56 },
+  read(buffer: Buffer, at = 0): SalResolved {
+    return {
+      asked: salEndpoint.read(buffer, at),
+      replica: salEndpoint.read(buffer, at + 20),
+      service: buffer.readUInt32LE(at + 40),
+      synTimeoutMs: buffer.readUInt32LE(at + 44),
+      netns: buffer.readBigUInt64LE(at + 48),
+      cookie: buffer.readBigUInt64LE(at + 56),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalResolved): void {
+    salEndpoint.write(buffer, at, value.asked);
+    salEndpoint.write(buffer, at + 20, value.replica);
+    buffer.writeUInt32LE(value.service, at + 40);
+    buffer.writeUInt32LE(value.synTimeoutMs, at + 44);
+    buffer.writeBigUInt64LE(value.netns, at + 48);
+    buffer.writeBigUInt64LE(value.cookie, at + 56);
+  },
+} as const;
+
+export interface SalEndpoint {
+  address: Buffer;
+  port: number;
+  protocol: number;
+}
+
+export const salEndpoint = {
+  size: 20,
+  offset: { address: 0, port: 16, protocol: 18 },
+  read(buffer: Buffer, at = 0): SalEndpoint {
+    return {
+      address: Buffer.from(buffer.subarray(at, at + 16)),
+      port: buffer.readUInt16BE(at + 16),
+      protocol: buffer.readUInt8(at + 18),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalEndpoint): void {
+    writeBytes(buffer, at, 16, value.address);
+    buffer.writeUInt16BE(value.port, at + 16);
+    buffer.writeUInt8(value.protocol, at + 18);
+  },
+} as const;
+
+export interface SalService {
+  id: number;
+  rule: number;
+  balance: number;
+  flags: number;
+  choices: number;
+  size: number;
+  replicas: number;
+  count: number;
+  synTimeoutMs: number;
+}
+
+export const salService = {
+  size: 28,
+  offset: { id: 0, rule: 4, balance: 5, flags: 6, choices: 8, size: 12, replicas: 16, count: 20, synTimeoutMs: 24 },
+  read(buffer: Buffer, at = 0): SalService {
+    return {
+      id: buffer.readUInt32LE(at),
+      rule: buffer.readUInt8(at + 4),
+      balance: buffer.readUInt8(at + 5),
+      flags: buffer.readUInt8(at + 6),
+      choices: buffer.readUInt32LE(at + 8),
+      size: buffer.readUInt32LE(at + 12),
+      replicas: buffer.readUInt32LE(at + 16),
+      count: buffer.readUInt32LE(at + 20),
+      synTimeoutMs: buffer.readUInt32LE(at + 24),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalService): void {
+    buffer.writeUInt32LE(value.id, at);
+    buffer.writeUInt8(value.rule, at + 4);
+    buffer.writeUInt8(value.balance, at + 5);
+    buffer.writeUInt8(value.flags, at + 6);
+    buffer.writeUInt32LE(value.choices, at + 8);
+    buffer.writeUInt32LE(value.size, at + 12);
+    buffer.writeUInt32LE(value.replicas, at + 16);
+    buffer.writeUInt32LE(value.count, at + 20);
+    buffer.writeUInt32LE(value.synTimeoutMs, at + 24);
+  },
+} as const;
+
+export interface SalChoices {
+  number: number[];
+}
+
+export const salChoices = {
+  size: 8,
+  offset: { number: 0 },
+  read(buffer: Buffer, at = 0): SalChoices {
+    return {
+      number: Array.from({ length: 2 }, (_, i) => buffer.readUInt32LE(at + i * 4)),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalChoices): void {
+    for (let i = 0; i < 2; i++) buffer.writeUInt32LE(value.number[i] ?? 0, at + i * 4);
+  },
+} as const;
+
+export interface SalServiceCount {
+  resolved: bigint;
+  refused: bigint;
+  waited: bigint;
+}
+
+export const salServiceCount = {
+  size: 24,
+  offset: { resolved: 0, refused: 8, waited: 16 },
+  read(buffer: Buffer, at = 0): SalServiceCount {
+    return {
+      resolved: buffer.readBigUInt64LE(at),
+      refused: buffer.readBigUInt64LE(at + 8),
+      waited: buffer.readBigUInt64LE(at + 16),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalServiceCount): void {
+    buffer.writeBigUInt64LE(value.resolved, at);
+    buffer.writeBigUInt64LE(value.refused, at + 8);
+    buffer.writeBigUInt64LE(value.waited, at + 16);
+  },
+} as const;
+
+export interface SalClient {
+  number: number;
+  flags: number;
+}
+
+export const salClient = {
+  size: 8,
+  offset: { number: 0, flags: 4 },
+  read(buffer: Buffer, at = 0): SalClient {
+    return {
+      number: buffer.readUInt32LE(at),
+      flags: buffer.readUInt32LE(at + 4),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalClient): void {
+    buffer.writeUInt32LE(value.number, at);
+    buffer.writeUInt32LE(value.flags, at + 4);
+  },
+} as const;
+
+export interface SalOwnKey {
+  netns: bigint;
+  service: number;
+}
+
+export const salOwnKey = {
+  size: 16,
+  offset: { netns: 0, service: 8 },
+  read(buffer: Buffer, at = 0): SalOwnKey {
+    return {
+      netns: buffer.readBigUInt64LE(at),
+      service: buffer.readUInt32LE(at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalOwnKey): void {
+    buffer.writeBigUInt64LE(value.netns, at);
+    buffer.writeUInt32LE(value.service, at + 8);
+  },
+} as const;
+
+export interface SalDatagramKey {
+  socket: bigint;
+  replica: SalEndpoint;
+}
+
+export const salDatagramKey = {
+  size: 32,
+  offset: { socket: 0, replica: 8 },
+  read(buffer: Buffer, at = 0): SalDatagramKey {
+    return {
+      socket: buffer.readBigUInt64LE(at),
+      replica: salEndpoint.read(buffer, at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalDatagramKey): void {
+    buffer.writeBigUInt64LE(value.socket, at);
+    salEndpoint.write(buffer, at + 8, value.replica);
+  },
+} as const;
+
+export interface SalReplicaSeen {
+  connections: bigint;
+  failures: bigint;
+  rttUs: number;
+}
+
+export const salReplicaSeen = {
+  size: 24,
+  offset: { connections: 0, failures: 8, rttUs: 16 },
+  read(buffer: Buffer, at = 0): SalReplicaSeen {
+    return {
+      connections: buffer.readBigUInt64LE(at),
+      failures: buffer.readBigUInt64LE(at + 8),
+      rttUs: buffer.readUInt32LE(at + 16),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalReplicaSeen): void {
+    buffer.writeBigUInt64LE(value.connections, at);
+    buffer.writeBigUInt64LE(value.failures, at + 8);
+    buffer.writeUInt32LE(value.rttUs, at + 16);
+  },
+} as const;
+
+export interface SalConnectConfig {
+  everyClient: number;
+  setRetval: number;
+  hz: number;
+}
+
+export const salConnectConfig = {
+  size: 16,
+  offset: { everyClient: 0, setRetval: 4, hz: 8 },
+  read(buffer: Buffer, at = 0): SalConnectConfig {
+    return {
+      everyClient: buffer.readUInt32LE(at),
+      setRetval: buffer.readUInt32LE(at + 4),
+      hz: buffer.readUInt32LE(at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalConnectConfig): void {
+    buffer.writeUInt32LE(value.everyClient, at);
+    buffer.writeUInt32LE(value.setRetval, at + 4);
+    buffer.writeUInt32LE(value.hz, at + 8);
+  },
+} as const;
+
+export interface SalEvent {
+  timeNs: bigint;
+  netns: bigint;
+  socket: bigint;
+  local: SalEndpoint;
+  replica: SalEndpoint;
+  asked: SalEndpoint;
+  service: number;
+  kind: number;
+  attempt: number;
+  length: number;
+  opening: Buffer;
+}
+
+export const salEvent = {
+  size: 224,
+  offset: { timeNs: 0, netns: 8, socket: 16, local: 24, replica: 44, asked: 64, service: 84, kind: 88, attempt: 89, length: 90, opening: 92 },
+  read(buffer: Buffer, at = 0): SalEvent {
+    return {
+      timeNs: buffer.readBigUInt64LE(at),
+      netns: buffer.readBigUInt64LE(at + 8),
+      socket: buffer.readBigUInt64LE(at + 16),
+      local: salEndpoint.read(buffer, at + 24),
+      replica: salEndpoint.read(buffer, at + 44),
+      asked: salEndpoint.read(buffer, at + 64),
+      service: buffer.readUInt32LE(at + 84),
+      kind: buffer.readUInt8(at + 88),
+      attempt: buffer.readUInt8(at + 89),
+      length: buffer.readUInt16LE(at + 90),
+      opening: Buffer.from(buffer.subarray(at + 92, at + 92 + 128)),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalEvent): void {
+    buffer.writeBigUInt64LE(value.timeNs, at);
+    buffer.writeBigUInt64LE(value.netns, at + 8);
+    buffer.writeBigUInt64LE(value.socket, at + 16);
+    salEndpoint.write(buffer, at + 24, value.local);
+    salEndpoint.write(buffer, at + 44, value.replica);
+    salEndpoint.write(buffer, at + 64, value.asked);
+    buffer.writeUInt32LE(value.service, at + 84);
+    buffer.writeUInt8(value.kind, at + 88);
+    buffer.writeUInt8(value.attempt, at + 89);
+    buffer.writeUInt16LE(value.length, at + 90);
+    writeBytes(buffer, at + 92, 128, value.opening);
   },
 } as const;

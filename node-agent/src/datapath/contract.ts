@@ -114,6 +114,18 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
       expect(await egress(old)).toEqual(passed(tuple(moved)));
     });
 
+    it('refuses what comes from where a flow was taken from, and translates it to where it was taken', async () => {
+      await datapath.apply(pod, [peerRule({ wire: tuple(old), state: 'refused' }), peerRule()]);
+      const before = (await datapath.drops()).GIVEN_UP.packets;
+      expect(await ingress(old)).toEqual({ kind: 'drop', reason: 'GIVEN_UP' });
+      expect((await datapath.drops()).GIVEN_UP.packets).toBe(before + 1n);
+      expect(await egress(old)).toEqual(passed(tuple(moved)));
+      expect(await ingress(moved)).toEqual(passed(tuple(old)));
+      expect((await datapath.flows(pod)).map(({ state }) => state).sort()).toEqual(['active', 'refused']);
+      await datapath.remove(pod, { flowIds: [1n] });
+      expect(await ingress(old)).toEqual(passed(tuple(old)));
+    });
+
     it('keeps a pod apart from its neighbour with the same tuple', async () => {
       await datapath.apply(pod, [peerRule()]);
       await datapath.apply(other, [peerRule({ wire: tuple(movedAgain) })]);

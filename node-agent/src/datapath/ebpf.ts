@@ -21,6 +21,8 @@ import { PodTable } from './pod-table.js';
 import { dropReasons, noDrops } from './reasons.js';
 import { AddressReader, encodeKeys, planSlots, readyRule, stateNumber, type ReadyRule } from './rules.js';
 import { countFlows, countHops, flowStatuses, readSlots, selectSlots, type SlotSelection } from './slots.js';
+import { EbpfServices, type ServicesOptions } from './services/index.js';
+import { uninstallConnect } from './services/connect.js';
 import { forgetSessions, readSessions } from './sessions.js';
 import { warmUp } from './warm-up.js';
 import type {
@@ -118,10 +120,20 @@ export class EbpfDatapath implements Datapath {
     return datapath;
   }
 
+  /** Services beside it, on the same bpf file system: closed before it. */
+  openServices(options: Omit<ServicesOptions, 'pinRoot' | 'drops'> = {}): Promise<EbpfServices> {
+    return EbpfServices.open({
+      ...options,
+      pinRoot: this.context.pinRoot,
+      drops: this.shared.maps.sal_drops,
+    });
+  }
+
   /** Detach everything, unpin everything. For hosts that leave the data plane for good, and for tests. */
   async uninstall(): Promise<void> {
     await this.lanes.idle();
     await this.known.detachAll();
+    uninstallConnect(this.context.pinRoot);
     rmSync(this.context.pinRoot, { recursive: true, force: true });
     await this.close();
   }

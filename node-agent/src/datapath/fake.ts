@@ -119,7 +119,9 @@ export class FakeDatapath implements Datapath {
       const inbound = new Map(pod.inbound);
       for (const { rule, plain } of ready) {
         const identity = tupleName(rule.protocol, rule.identity);
-        if (!plain) inbound.set(tupleName(rule.protocol, rule.wire), counted(rule));
+        const refused = rule.state === 'refused';
+        if (refused || !plain) inbound.set(tupleName(rule.protocol, rule.wire), counted(rule));
+        if (refused) continue;
         if (plain && rule.state === 'active') outbound.delete(identity);
         else if (rule.state !== 'pending' || !outbound.has(identity)) outbound.set(identity, counted(rule));
       }
@@ -268,6 +270,7 @@ function heldAs(
 ): DropReason | undefined {
   if (direction === 'egress' && rule?.state === 'held') return 'HELD';
   if (pod.marks.held) return 'HELD_POD';
+  if (direction === 'ingress' && rule?.state === 'refused') return 'GIVEN_UP';
   return pod.marks.quiet && opens && rule === undefined ? 'HELD_NEW' : undefined;
 }
 
@@ -307,12 +310,17 @@ function tupleName(protocol: Protocol, tuple: FlowTuple): string {
   return `${protocol} ${end(tuple.local.address, tuple.local.port)} ${end(tuple.remote.address, tuple.remote.port)}`;
 }
 
+function taken<Value>(from: Map<string, Value>, key: string): Value | undefined {
+  const value = from.get(key);
+  from.delete(key);
+  return value;
+}
+
 function statuses(pod: FakePod): FlowStatus[] {
   const hopName = (rule: FlowRule): string => `${rule.flowId}/${rule.migration}`;
   const outbound = new Map([...pod.outbound.values()].map((rule) => [hopName(rule), rule]));
   const status = (rule: FakeRule, isInbound: boolean): FlowStatus => {
-    const out = outbound.get(hopName(rule));
-    outbound.delete(hopName(rule));
+    const out = rule.state === 'refused' ? undefined : taken(outbound, hopName(rule));
     return {
       pod: pod.spec.name,
       flowId: rule.flowId,
@@ -321,7 +329,7 @@ function statuses(pod: FakePod): FlowStatus[] {
       identity: rule.identity,
       wire: rule.wire,
       ...(rule.reroute ? { reroute: true } : {}),
-      state: out?.state ?? 'inbound',
+      state: out?.state ?? (rule.state === 'refused' ? 'refused' : 'inbound'),
       packetsOut: out?.packets ?? 0n,
       bytesOut: out?.bytes ?? 0n,
       packetsIn: isInbound ? rule.packets : 0n,

@@ -13,6 +13,7 @@ export const stateNumber: Record<FlowState, number> = {
   pending: salState.PENDING,
   held: salState.HELD,
   active: salState.ACTIVE,
+  refused: salState.REFUSED,
 };
 
 /**
@@ -89,7 +90,7 @@ function checkNames(rule: FlowRule): void {
   if (protocolNumber[rule.protocol] === undefined)
     throw badRule(rule, `protocol "${rule.protocol}" can not be translated`, 'Use tcp or udp');
   if (stateNumber[rule.state] === undefined)
-    throw badRule(rule, `state "${rule.state}" is unknown`, 'Use pending, held or active');
+    throw badRule(rule, `state "${rule.state}" is unknown`, 'Use pending, held, active or refused');
   if (!isWord64(rule.flowId) || rule.flowId === 0n)
     throw badRule(rule, 'its id is not a 64-bit number above 0', 'Choose another id');
   if (!isWord64(rule.migration))
@@ -249,11 +250,14 @@ export function planSlots(
     writer.put(rule, direction, state);
   };
   ready.forEach((one, i) => {
-    if (!one.plain) put(one, 'ingress', salState.ACTIVE, now.ingress[i] as number);
+    const refused = one.rule.state === 'refused';
+    if (refused || !one.plain)
+      put(one, 'ingress', refused ? salState.REFUSED : salState.ACTIVE, now.ingress[i] as number);
   });
   ready.forEach((one, i) => {
     const slotNow = now.egress[i] as number;
     const { state } = one.rule;
+    if (state === 'refused') return;
     // A pending hop leaves alone where outbound packets go now; a flow that is itself again needs no outbound rule.
     if (one.plain && state === 'active') {
       if (slotNow !== 0) itselfAgain.push(slotNow);
@@ -313,5 +317,6 @@ export function decodeProtocol(number: number): Protocol {
 
 export function decodeState(number: number): FlowState {
   if (number === salState.HELD) return 'held';
+  if (number === salState.REFUSED) return 'refused';
   return number === salState.ACTIVE ? 'active' : 'pending';
 }

@@ -1,6 +1,6 @@
 /** Reading published slots: which belong to a pod or a migration, and what they mean as flows. */
 import type { FlowTable } from '../native.js';
-import { salDirection, salSlot, salSlotFlag, type SalSlot } from './abi.generated.js';
+import { salDirection, salSlot, salSlotFlag, salState, type SalSlot } from './abi.generated.js';
 import { decodeProtocol, decodeState, decodeTuple, slotWord, wordsPerSlot } from './rules.js';
 import type { FlowStatus, RuleSelector } from './types.js';
 
@@ -144,14 +144,20 @@ export function flowStatuses(table: FlowTable, podId: number, pod: string): Flow
   return hops;
 }
 
+function stateOf(slot: SalSlot, out: SalSlot | undefined): FlowStatus['state'] {
+  if (out !== undefined) return decodeState(out.state);
+  return slot.state === salState.REFUSED ? 'refused' : 'inbound';
+}
+
 function hopName(slot: SalSlot): string {
   return `${slot.flowId}/${slot.migration}`;
 }
 
 /** Takes the outbound half that it finds out of the map. */
 function hop(pod: string, slot: SalSlot, outbound: Map<string, SalSlot>): FlowStatus {
-  const out = outbound.get(hopName(slot));
-  outbound.delete(hopName(slot));
+  const isRefused = slot.state === salState.REFUSED;
+  const out = isRefused ? undefined : outbound.get(hopName(slot));
+  if (!isRefused) outbound.delete(hopName(slot));
   const isInbound = slot.match.scope.direction === salDirection.INGRESS;
   return {
     pod,
@@ -161,7 +167,7 @@ function hop(pod: string, slot: SalSlot, outbound: Map<string, SalSlot>): FlowSt
     identity: decodeTuple(isInbound ? slot.to : slot.match.tuple),
     wire: decodeTuple(isInbound ? slot.match.tuple : slot.to),
     ...(slot.flags & salSlotFlag.REROUTE ? { reroute: true } : {}),
-    state: out === undefined ? 'inbound' : decodeState(out.state),
+    state: stateOf(slot, out),
     packetsOut: out?.packets ?? 0n,
     bytesOut: out?.bytes ?? 0n,
     packetsIn: isInbound ? slot.packets : 0n,

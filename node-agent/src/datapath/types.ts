@@ -20,9 +20,11 @@ export interface FlowTuple {
 
 /**
  * pending: inbound packets from the new location are understood already, outbound ones still go where they went.
- * held: outbound packets are kept back. active: both ways are translated.
+ * held: outbound packets are kept back. active: both ways are translated. refused: what comes from its wire is dropped, and
+ * that is all; for a flow that was given to another replica before it was established, so that a late answer of the first is
+ * not taken for one of the second.
  */
-export type FlowState = 'pending' | 'held' | 'active';
+export type FlowState = 'pending' | 'held' | 'active' | 'refused';
 
 /** A flow's end in one pod, and where one migration puts it on the wire. */
 export interface FlowRule {

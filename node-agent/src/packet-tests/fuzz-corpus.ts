@@ -41,7 +41,7 @@ export interface Seedling {
 export function fuzzRules(at: Place): TestRule[] {
   const choices = ([4, 6] as const).flatMap((family) =>
     (['tcp', 'udp'] as const).flatMap((protocol) =>
-      (['active', 'pending', 'held'] as const).flatMap((state) =>
+      (['active', 'pending', 'held', 'refused'] as const).flatMap((state) =>
         [false, true].map((portsChanged) => ({ family, protocol, state, portsChanged })),
       ),
     ),

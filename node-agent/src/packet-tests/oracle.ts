@@ -10,7 +10,7 @@ import { isError, pseudoResidue, residue } from './oracle-checksums.js';
 import { parseFrame, parseIpv4, parseIpv6, type Headers } from './oracle-headers.js';
 
 export type Direction = 'egress' | 'ingress';
-export type State = 'pending' | 'held' | 'active';
+export type State = 'pending' | 'held' | 'active' | 'refused';
 
 /** One direction of one flow: what it matches and what it writes. */
 export interface OracleRule {
@@ -49,7 +49,7 @@ export class Oracle {
   /** scopes (pod and direction) that let nothing new pass */
   private readonly quiet = new Set<string>();
   /** what was decided for the first fragment of a datagram */
-  private readonly datagrams = new Map<string, Compiled | 'pass' | 'held'>();
+  private readonly datagrams = new Map<string, Compiled | 'pass' | 'held' | 'refused'>();
 
   constructor(
     rules: readonly OracleRule[],
@@ -125,10 +125,15 @@ export class Oracle {
     const isTold = held && headers.protocol === 6;
     if (found?.rule.state === 'held' && !isTold) return holdFlow(found, frame, headers);
     if (held) return dropped(salReason.HELD_POD, ...(isSyn(frame, headers) ? [salReason.HELD_TOO_LONG] : []));
-    if (found === undefined || found.rule.state === 'pending') return untouched;
-    return headers.obstacles.length > 0
-      ? dropped(...headers.obstacles)
-      : translatedOrCutOff(frame, headers, found);
+    if (found?.rule.state === 'refused') return dropped(salReason.GIVEN_UP);
+    return found === undefined || found.rule.state === 'pending'
+      ? untouched
+      : this.translated(frame, headers, found);
+  }
+
+  private translated(frame: Buffer, headers: Headers, found: Compiled): Expectation {
+    if (headers.obstacles.length > 0) return dropped(...headers.obstacles);
+    return translatedOrCutOff(frame, headers, found);
   }
 
   /** Of a pod that is quiesced: what opens a connection that no rule knows is held. */
@@ -146,9 +151,9 @@ export class Oracle {
     const decision =
       found === undefined || found.rule.state === 'pending'
         ? 'pass'
-        : found.rule.state === 'held'
-          ? 'held'
-          : found;
+        : found.rule.state === 'active'
+          ? found
+          : found.rule.state;
     this.datagrams.set(`${pair}${headers.fragmentName}`, decision);
   }
 
@@ -160,6 +165,7 @@ export class Oracle {
         : untouched;
     if (decision === 'pass') return untouched;
     if (decision === 'held') return dropped(salReason.HELD_FRAGMENT);
+    if (decision === 'refused') return dropped(salReason.GIVEN_UP);
     if (headers.obstacles.length > 0) return dropped(...headers.obstacles);
     const packet = Buffer.from(frame);
     const zeroes = writeAddresses(frame, packet, headers, decision.toSource, decision.toDestination);
@@ -189,6 +195,7 @@ export class Oracle {
     if (found.rule.direction === 'ingress' && !toldTo.equals(bytesOf(found.rule.match.local.address)))
       return untouched;
     if (found.rule.state === 'held') return dropped(salReason.HELD);
+    if (found.rule.state === 'refused') return dropped(salReason.GIVEN_UP);
     if (headers.fragment !== 'whole') return dropped(salReason.QUOTE_FRAGMENT);
     if (headers.obstacles.length + quoted.obstacles.length > 0)
       return dropped(...(headers.obstacles.length > 0 ? headers.obstacles : quoted.obstacles));

@@ -3,6 +3,7 @@ import type { PacketCase } from '../case.js';
 import { bystanders } from './bystanders.js';
 import { errors } from './errors.js';
 import { fragments } from './fragments.js';
+import { givenUp } from './given-up.js';
 import { headers } from './headers.js';
 import { holds } from './holds.js';
 import { heldPods } from './held-pods.js';
@@ -24,4 +25,5 @@ export const allCases: readonly PacketCase[] = [
   ...quietPods,
   ...trackedPods,
   ...reroutes,
+  ...givenUp,
 ];

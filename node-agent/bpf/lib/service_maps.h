@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The service table, and what sockets are resolved by. Pinned once with the others; shared by sal_connect and sal_pod. */
+#ifndef SAL_SERVICE_MAPS_H
+#define SAL_SERVICE_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../serval_abi.h"
+
+/*
+ * Virtual IP and port to rule. An element is replaced whole by the kernel, and what it refers to was written before and is
+ * kept for a grace period after: a reader finds the old service or the new one, never half of each.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SAL_SERVICES_MAX);
+	__type(key, struct sal_endpoint);
+	__type(value, struct sal_service);
+} sal_services SEC(".maps");
+
+/* Choices of all services, one after the other: numbers of replicas within their service. Written through mmap. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct sal_choices);
+} sal_choices SEC(".maps");
+
+/* Replicas of all services, one after the other. Written through mmap. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct sal_endpoint);
+} sal_replicas SEC(".maps");
+
+/* By sal_service.id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SAL_SERVICES_MAX);
+	__type(key, __u32);
+	__type(value, struct sal_service_count);
+} sal_service_counts SEC(".maps");
+
+/* Network namespaces whose sockets are resolved, by cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SAL_CLIENTS_MAX);
+	__type(key, __u64);
+	__type(value, struct sal_client);
+} sal_clients SEC(".maps");
+
+/* Which replica of a service a client is itself: its number within the service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SAL_SERVICES_MAX);
+	__type(key, struct sal_own_key);
+	__type(value, __u32);
+} sal_own_replicas SEC(".maps");
+
+/* Addresses that a workload has left and that nobody has got since: where it is now. Ports are 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SAL_SERVICES_MAX);
+	__type(key, struct sal_endpoint);
+	__type(value, struct sal_endpoint);
+} sal_left_addresses SEC(".maps");
+
+/* What each socket asked for; goes with the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct sal_resolved);
+} sal_sockets SEC(".maps");
+
+/* Whom unconnected UDP sockets asked. The pair that was quiet for longest goes when the map is full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct sal_datagram_key);
+	__type(value, struct sal_endpoint);
+} sal_datagrams SEC(".maps");
+
+/* What this node's sockets have seen of each replica, by its address and port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct sal_endpoint);
+	__type(value, struct sal_replica_seen);
+} sal_seen SEC(".maps");
+
+/* Sockets that wait for a replica, by cookie; the value is how many of their segments were kept back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SAL_WAITING_MAX);
+	__type(key, __u64);
+	__type(value, __u32);
+} sal_waiting SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} sal_events SEC(".maps");
+
+#endif

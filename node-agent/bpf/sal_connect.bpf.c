@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The service access layer at connect(): a socket that names a service's virtual IP gets one of its replicas, in the
+ * client's own kernel and before the first packet, and goes on believing in the virtual IP. Attached to a cgroup; whose
+ * sockets are meant is told by their network namespace, since the pods of many nodes may share the root of one kernel.
+ */
+#include <stddef.h>
+
+#include "lib/packet.h"
+#include "lib/resolve.h"
+
+/* The kernel's own, which no header for programs has. */
+#define AF_INET 2
+#define AF_INET6 10
+
+#define SAL_ALLOW 1
+#define SAL_REFUSE 0
+#define SAL_ECONNREFUSED 111
+
+SAL_INLINE int sal_refuse(void)
+{
+	/* Where the kernel lacks the helper this branch is dead, and the verifier never looks at it. */
+	if (connect_config.set_retval)
+		bpf_set_retval(-SAL_ECONNREFUSED);
+	return SAL_REFUSE;
+}
+
+/* What a system call names, as the tables have it. */
+SAL_INLINE void sal_named(const struct bpf_sock_addr *ctx, struct sal_endpoint *to, int family)
+{
+	if (family == AF_INET) {
+		sal_map_v4(to->address, ctx->user_ip4);
+	} else {
+		to->address[0] = ctx->user_ip6[0];
+		to->address[1] = ctx->user_ip6[1];
+		to->address[2] = ctx->user_ip6[2];
+		to->address[3] = ctx->user_ip6[3];
+	}
+	to->port = ctx->user_port;
+	to->protocol = ctx->protocol;
+}
+
+SAL_INLINE void sal_name(struct bpf_sock_addr *ctx, const struct sal_endpoint *to, int family)
+{
+	if (family == AF_INET) {
+		ctx->user_ip4 = to->address[3];
+	} else {
+		ctx->user_ip6[0] = to->address[0];
+		ctx->user_ip6[1] = to->address[1];
+		ctx->user_ip6[2] = to->address[2];
+		ctx->user_ip6[3] = to->address[3];
+	}
+	ctx->user_port = to->port;
+}
+
+/* An IPv4 socket can't go to an IPv6 replica. The agent never asks for it; without this the name would be cut off. */
+SAL_INLINE bool sal_fits(const struct sal_endpoint *to, int family)
+{
+	return family == AF_INET6 || sal_is_mapped(to->address);
+}
+
+SAL_INLINE bool sal_is_known_protocol(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
+/* Kept with the socket: what getpeername says, and by what its SYN is watched over. */
+SAL_INLINE bool sal_remember(struct bpf_sock_addr *ctx, const struct sal_resolved *resolved)
+{
+	struct sal_resolved *kept = bpf_sk_storage_get(&sal_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!kept)
+		return false;
+	*kept = *resolved;
+	return true;
+}
+
+/* Its SYNs are kept back (sal_wait) for as long as it is in the map; user space takes it out. */
+SAL_INLINE bool sal_let_wait(struct bpf_sock_addr *ctx, struct sal_resolved *resolved)
+{
+	__u32 none = 0;
+
+	resolved->cookie = bpf_get_socket_cookie(ctx);
+	return bpf_map_update_elem(&sal_waiting, &resolved->cookie, &none, BPF_ANY) == 0;
+}
+
+SAL_INLINE int sal_connect(struct bpf_sock_addr *ctx, int family)
+{
+	struct sal_resolved resolved = {};
+	enum sal_resolution resolution;
+
+	if (!sal_is_known_protocol(ctx->protocol))
+		return SAL_ALLOW;
+	sal_named(ctx, &resolved.asked, family);
+	resolution = sal_resolve(bpf_get_netns_cookie(ctx), 0, &resolved);
+	if (resolution == SAL_AS_IT_IS)
+		return SAL_ALLOW;
+	if (resolution == SAL_REFUSED || !sal_fits(&resolved.replica, family))
+		return sal_refuse();
+	if (resolution == SAL_WAITS && !sal_let_wait(ctx, &resolved))
+		return sal_refuse();
+	if (!sal_remember(ctx, &resolved))
+		return sal_refuse();
+	sal_name(ctx, &resolved.replica, family);
+	return SAL_ALLOW;
+}
+
+/* An unconnected socket's datagram. Whom it asked is remembered by whom it will hear from. */
+SAL_INLINE int sal_send(struct bpf_sock_addr *ctx, int family)
+{
+	struct sal_datagram_key key = { .socket = bpf_get_socket_cookie(ctx) };
+	struct sal_resolved resolved = {};
+	enum sal_resolution resolution;
+	struct sal_endpoint *known;
+
+	sal_named(ctx, &resolved.asked, family);
+	resolved.asked.protocol = IPPROTO_UDP;
+	resolution = sal_resolve(bpf_get_netns_cookie(ctx), sal_mix(key.socket) | 1, &resolved);
+	if (resolution == SAL_AS_IT_IS)
+		return SAL_ALLOW;
+	if (resolution != SAL_RESOLVED || !sal_fits(&resolved.replica, family))
+		return sal_refuse();
+	sal_copy_endpoint(&key.replica, &resolved.replica);
+	known = bpf_map_lookup_elem(&sal_datagrams, &key);
+	if (!known || !sal_same_endpoint(known, &resolved.asked))
+		bpf_map_update_elem(&sal_datagrams, &key, &resolved.asked, BPF_ANY);
+	sal_name(ctx, &resolved.replica, family);
+	return SAL_ALLOW;
+}
+
+/* What the socket asked for, where `named` is what it got. */
+SAL_INLINE const struct sal_endpoint *sal_asked(struct bpf_sock_addr *ctx, const struct sal_endpoint *named)
+{
+	struct sal_resolved *kept = bpf_sk_storage_get(&sal_sockets, ctx->sk, 0, 0);
+
+	return kept && sal_same_endpoint(&kept->replica, named) ? &kept->asked : NULL;
+}
+
+SAL_INLINE int sal_peer_name(struct bpf_sock_addr *ctx, int family)
+{
+	const struct sal_endpoint *asked;
+	struct sal_endpoint named = {};
+
+	sal_named(ctx, &named, family);
+	asked = sal_asked(ctx, &named);
+	if (asked && sal_fits(asked, family))
+		sal_name(ctx, asked, family);
+	return SAL_ALLOW;
+}
+
+/* A datagram has come: from whom, as the socket believes. */
+SAL_INLINE int sal_receive(struct bpf_sock_addr *ctx, int family)
+{
+	struct sal_datagram_key key = {};
+	const struct sal_endpoint *asked;
+
+	sal_named(ctx, &key.replica, family);
+	key.replica.protocol = IPPROTO_UDP;
+	asked = sal_asked(ctx, &key.replica);
+	if (!asked) {
+		key.socket = bpf_get_socket_cookie(ctx);
+		asked = bpf_map_lookup_elem(&sal_datagrams, &key);
+	}
+	if (asked && sal_fits(asked, family))
+		sal_name(ctx, asked, family);
+	return SAL_ALLOW;
+}
+
+SEC("cgroup/connect4")
+int sal_connect4(struct bpf_sock_addr *ctx)
+{
+	return sal_connect(ctx, AF_INET);
+}
+
+SEC("cgroup/connect6")
+int sal_connect6(struct bpf_sock_addr *ctx)
+{
+	return sal_connect(ctx, AF_INET6);
+}
+
+SEC("cgroup/sendmsg4")
+int sal_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return sal_send(ctx, AF_INET);
+}
+
+SEC("cgroup/sendmsg6")
+int sal_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return sal_send(ctx, AF_INET6);
+}
+
+SEC("cgroup/recvmsg4")
+int sal_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return sal_receive(ctx, AF_INET);
+}
+
+SEC("cgroup/recvmsg6")
+int sal_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return sal_receive(ctx, AF_INET6);
+}
+
+SEC("cgroup/getpeername4")
+int sal_getpeername4(struct bpf_sock_addr *ctx)
+{
+	return sal_peer_name(ctx, AF_INET);
+}
+
+SEC("cgroup/getpeername6")
+int sal_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return sal_peer_name(ctx, AF_INET6);
+}
+
+/* ---- the handshake of a resolved socket */
+
+SAL_INLINE struct sal_resolved *sal_resolved_of(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+
+	return sk ? bpf_sk_storage_get(&sal_sockets, sk, 0, 0) : NULL;
+}
+
+SAL_INLINE void sal_local(const struct bpf_sock_ops *ops, struct sal_endpoint *local)
+{
+	if (ops->family == AF_INET) {
+		sal_map_v4(local->address, ops->local_ip4);
+	} else {
+		local->address[0] = ops->local_ip6[0];
+		local->address[1] = ops->local_ip6[1];
+		local->address[2] = ops->local_ip6[2];
+		local->address[3] = ops->local_ip6[3];
+	}
+	local->port = bpf_htons(ops->local_port);
+	local->protocol = IPPROTO_TCP;
+}
+
+SAL_INLINE void sal_seen_failure(const struct sal_resolved *resolved)
+{
+	struct sal_replica_seen *seen = bpf_map_lookup_elem(&sal_seen, &resolved->replica);
+	struct sal_replica_seen fresh = { .failures = 1 };
+
+	if (seen)
+		__sync_fetch_and_add(&seen->failures, 1);
+	else
+		bpf_map_update_elem(&sal_seen, &resolved->replica, &fresh, BPF_NOEXIST);
+}
+
+SAL_INLINE void sal_seen_connection(const struct sal_resolved *resolved, __u32 rtt_us)
+{
+	struct sal_replica_seen *seen = bpf_map_lookup_elem(&sal_seen, &resolved->replica);
+	struct sal_replica_seen fresh = { .connections = 1, .rtt_us = rtt_us };
+
+	if (!seen) {
+		bpf_map_update_elem(&sal_seen, &resolved->replica, &fresh, BPF_NOEXIST);
+		return;
+	}
+	__sync_fetch_and_add(&seen->connections, 1);
+	/* Smoothed by an eighth, as TCP does. Two that write at once: one is lost, which is nothing to a mean. */
+	seen->rtt_us = seen->rtt_us ? seen->rtt_us - seen->rtt_us / 8 + rtt_us / 8 : rtt_us;
+}
+
+/* Told once for each SYN that stays without an answer. Where the ring is full the failure is still counted. */
+SAL_NOINLINE int sal_tell(struct bpf_sock_ops *ops, __u32 kind, __u32 attempt)
+{
+	struct sal_resolved *resolved = sal_resolved_of(ops);
+	struct sal_event *event;
+
+	if (!resolved)
+		return 0;
+	event = bpf_ringbuf_reserve(&sal_events, sizeof(*event), 0);
+	if (!event)
+		return 0;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = bpf_ktime_get_ns();
+	event->netns = resolved->netns;
+	event->socket = bpf_get_socket_cookie(ops);
+	sal_local(ops, &event->local);
+	event->replica = resolved->replica;
+	event->asked = resolved->asked;
+	event->service = resolved->service;
+	event->kind = kind;
+	event->attempt = attempt;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+SAL_INLINE int sal_syn_timeout(struct bpf_sock_ops *ops)
+{
+	struct sal_resolved *resolved = sal_resolved_of(ops);
+
+	if (!resolved || !resolved->syn_timeout_ms)
+		return -1;
+	return (resolved->syn_timeout_ms * connect_config.hz + 999) / 1000;
+}
+
+SAL_INLINE void sal_syn_unanswered(struct bpf_sock_ops *ops)
+{
+	struct sal_resolved *resolved = sal_resolved_of(ops);
+
+	/* One that waits for a replica has none that could be silent. */
+	if (ops->state != BPF_TCP_SYN_SENT || !resolved || resolved->cookie)
+		return;
+	sal_seen_failure(resolved);
+	sal_tell(ops, SAL_EVENT_SILENT, ops->args[0] + 1);
+}
+
+SAL_INLINE void sal_state_changed(struct bpf_sock_ops *ops)
+{
+	struct sal_resolved *resolved;
+
+	if (ops->args[0] != BPF_TCP_SYN_SENT || ops->args[1] != BPF_TCP_CLOSE)
+		return;
+	resolved = sal_resolved_of(ops);
+	if (!resolved || resolved->cookie)
+		return;
+	sal_seen_failure(resolved);
+	sal_tell(ops, SAL_EVENT_REFUSED, 0);
+}
+
+SEC("sockops")
+int sal_handshake(struct bpf_sock_ops *ops)
+{
+	struct sal_resolved *resolved;
+	int reply = -1;
+
+	switch (ops->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		if (sal_resolved_of(ops))
+			bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_RTO_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG);
+		break;
+	case BPF_SOCK_OPS_TIMEOUT_INIT:
+		reply = sal_syn_timeout(ops);
+		break;
+	case BPF_SOCK_OPS_RTO_CB:
+		sal_syn_unanswered(ops);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		sal_state_changed(ops);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		resolved = sal_resolved_of(ops);
+		if (resolved) {
+			sal_seen_connection(resolved, ops->srtt_us >> 3);
+			bpf_sock_ops_cb_flags_set(ops, 0);
+		}
+		break;
+	}
+	/* Last: it lies where the arguments did. */
+	ops->reply = reply;
+	return 1;
+}
+
+/* ---- sockets that wait for a replica; attached only while a service has none */
+
+SEC("cgroup_skb/egress")
+int sal_wait(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct sal_resolved *resolved;
+	struct sal_event *event;
+	__u32 *kept, length;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	resolved = sk ? bpf_sk_storage_get(&sal_sockets, sk, 0, 0) : NULL;
+	if (!resolved || !resolved->cookie)
+		return SAL_ALLOW;
+	kept = bpf_map_lookup_elem(&sal_waiting, &resolved->cookie);
+	if (!kept)
+		return SAL_ALLOW;
+	sal_count_drop(SAL_REASON_DELAYED, skb->len);
+	if (__sync_fetch_and_add(kept, 1) > 0)
+		return SAL_REFUSE;
+	event = bpf_ringbuf_reserve(&sal_events, sizeof(*event), 0);
+	if (!event) {
+		*kept = 0; /* its next SYN is told of */
+		return SAL_REFUSE;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = bpf_ktime_get_ns();
+	event->socket = resolved->cookie;
+	event->netns = resolved->netns;
+	event->replica = resolved->replica;
+	event->asked = resolved->asked;
+	event->service = resolved->service;
+	event->kind = SAL_EVENT_WAITS;
+	length = skb->len < SAL_OPENING_MAX ? skb->len : SAL_OPENING_MAX;
+	if (length > 0 && length <= SAL_OPENING_MAX && bpf_skb_load_bytes(skb, 0, event->opening, length) == 0)
+		event->length = length;
+	bpf_ringbuf_submit(event, 0);
+	return SAL_REFUSE;
+}
+
+/* How many jiffies have gone by, for user space to find out how long one is (BPF_PROG_TEST_RUN). */
+SEC("tc")
+int sal_jiffies(struct __sk_buff *skb)
+{
+	return bpf_jiffies64();
+}
+
+/* Into the object's type information, for the codec: enums that no map or function mentions. */
+const enum sal_rule sal_type_rule __attribute__((used)) = SAL_RULE_FORWARD;
+const enum sal_balance sal_type_balance __attribute__((used)) = SAL_BALANCE_RANDOM;
+const enum sal_service_flag sal_type_service_flag __attribute__((used)) = SAL_SERVICE_OWN;
+const enum sal_event_kind sal_type_event_kind __attribute__((used)) = SAL_EVENT_SILENT;
+const struct sal_event *const sal_type_event __attribute__((used)) = 0;
+
+char _license[] SEC("license") = "GPL";

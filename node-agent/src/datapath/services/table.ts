@@ -1,0 +1,285 @@
+/**
+ * The service table in the kernel. What a service refers to is written where nobody looks yet, then the service itself is
+ * replaced by one update of its element, and what it referred to before is used again only after a grace period: whoever
+ * connects meanwhile meets the old service or the new one, whole.
+ */
+import { ServalError } from '@serval/api';
+import { native } from '../../native.js';
+import { salEndpoint, salLimit, salOwnKey, salService, salServiceCount } from '../abi.generated.js';
+import { explained } from '../errors.js';
+import {
+  encodeService,
+  endpointBytes,
+  readServiceAddress,
+  serviceKey,
+  writeEndpoint,
+  type Placed,
+} from './encode.js';
+import type { ServiceMaps } from './maps.js';
+import { Regions } from './regions.js';
+import type { ServiceAddress, ServiceCount, ServiceRule } from './types.js';
+
+interface Entry extends Placed {
+  key: Buffer;
+  /** what is in the kernel; absent where an earlier process put it there */
+  rule?: ServiceRule;
+}
+
+/** Elements of an array map begin at multiples of 8 bytes. */
+const replicaStride = Math.ceil(salEndpoint.size / 8) * 8;
+/** so many elements in one call */
+const batchSize = 4096;
+
+export class ServiceTable {
+  private readonly entries = new Map<string, Entry>();
+  private readonly choices: Uint32Array;
+  private readonly replicas: Buffer;
+  private readonly counts: Buffer;
+  private readonly choiceRegions: Regions;
+  private readonly replicaRegions: Regions;
+  private readonly freeIds: number[] = [];
+  private nextId = 0;
+  /** one change after the other */
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly maps: ServiceMaps) {
+    const choices = maps.sal_choices.mapped();
+    this.choices = new Uint32Array(choices.buffer, choices.byteOffset, choices.length / 4);
+    this.replicas = maps.sal_replicas.mapped();
+    this.counts = maps.sal_service_counts.mapped();
+    this.choiceRegions = new Regions(this.choices.length);
+    this.replicaRegions = new Regions(this.replicas.length / replicaStride);
+    this.adopt();
+  }
+
+  /** What an earlier process has left goes on until it is replaced or removed. */
+  private adopt(): void {
+    const { count, keys, values } = this.maps.sal_services.entries();
+    const ids = new Set<number>();
+    for (let i = 0; i < count; i++) {
+      const key = Buffer.from(keys.subarray(i * salEndpoint.size, (i + 1) * salEndpoint.size));
+      const {
+        id,
+        choices,
+        size,
+        replicas,
+        count: replicaCount,
+      } = salService.read(values, i * salService.size);
+      ids.add(id);
+      this.entries.set(serviceKey(readServiceAddress(key)), {
+        key,
+        id,
+        choices,
+        size,
+        replicas,
+        count: replicaCount,
+      });
+    }
+    const all = [...this.entries.values()];
+    this.choiceRegions.adopt(
+      all.filter(({ size }) => size > 0).map(({ choices, size }) => ({ start: choices, length: size })),
+    );
+    // A service may share its replicas with none, so each is one part.
+    this.replicaRegions.adopt(
+      all.filter(({ count }) => count > 0).map(({ replicas, count }) => ({ start: replicas, length: count })),
+    );
+    this.nextId = ids.size === 0 ? 0 : Math.max(...ids) + 1;
+    for (let id = 0; id < this.nextId; id++) if (!ids.has(id)) this.freeIds.push(id);
+  }
+
+  /** Keys that are in the kernel. */
+  known(): ServiceAddress[] {
+    return [...this.entries.values()].map(({ key }) => readServiceAddress(key));
+  }
+
+  /**
+   * Put or replace these, each whole, and take those away. @throws ServalError ERR_TABLE_FULL: then those of the batch that
+   * came before are in, the others are as they were
+   */
+  change(rules: readonly ServiceRule[], gone: readonly ServiceAddress[] = []): Promise<void> {
+    const work = this.turn.then(() => explained('the service table', () => this.changeNow(rules, gone)));
+    this.turn = work.catch(() => undefined);
+    return work;
+  }
+
+  private async changeNow(rules: readonly ServiceRule[], gone: readonly ServiceAddress[]): Promise<void> {
+    const old: Entry[] = [];
+    for (let at = 0; at < rules.length; at += batchSize) {
+      old.push(...(await this.put(rules.slice(at, at + batchSize), old)));
+      // Others want their turn between thousands of services.
+      if (at + batchSize < rules.length) await new Promise((resolve) => setImmediate(resolve));
+    }
+    old.push(...this.remove(gone));
+    this.retire(old);
+  }
+
+  private async put(rules: readonly ServiceRule[], retired: Entry[]): Promise<Entry[]> {
+    const placed: Array<{ rule: ServiceRule; entry: Entry; old: Entry | undefined }> = [];
+    for (const rule of rules) {
+      const old = this.entries.get(serviceKey(rule));
+      let entry = this.place(rule, old);
+      if (entry === undefined) {
+        // What was replaced just now may be what is missing.
+        this.publish(placed.splice(0), retired);
+        await native().gracePeriod();
+        this.free(retired.splice(0));
+        entry = this.place(rule, this.entries.get(serviceKey(rule)));
+      }
+      if (entry === undefined) throw full(rule);
+      placed.push({ rule, entry, old });
+    }
+    const replaced: Entry[] = [];
+    this.publish(placed, replaced);
+    return replaced;
+  }
+
+  private publish(
+    placed: ReadonlyArray<{ rule: ServiceRule; entry: Entry; old: Entry | undefined }>,
+    replaced: Entry[],
+  ): void {
+    if (placed.length === 0) return;
+    for (const { old } of placed) if (old !== undefined) this.forgetOwn(old);
+    const keys = Buffer.concat(placed.map(({ entry }) => entry.key));
+    const values = Buffer.concat(placed.map(({ rule, entry }) => encodeService(rule, entry)));
+    this.maps.sal_services.updateBatch(keys, values, placed.length);
+    for (const { rule, entry, old } of placed) {
+      this.rememberOwn(rule, entry);
+      this.entries.set(serviceKey(rule), entry);
+      if (old !== undefined) replaced.push(withoutShared(old, entry));
+    }
+  }
+
+  /** Write what the service will refer to; what is the same as before stays where it is. Undefined where there is no room. */
+  private place(rule: ServiceRule, old: Entry | undefined): Entry | undefined {
+    const id = old?.id ?? this.freeIds.pop() ?? this.nextId++;
+    const replicas = id < salLimit.SERVICES_MAX ? this.placeReplicas(rule, old) : undefined;
+    const choices = replicas === undefined ? undefined : this.placeChoices(rule, old);
+    if (replicas === undefined || choices === undefined) {
+      if (replicas !== undefined && replicas !== old?.replicas)
+        this.replicaRegions.give(replicas, rule.replicas.length);
+      if (old === undefined) this.freeIds.push(id);
+      return undefined;
+    }
+    return this.entry(rule, id, choices, replicas, old);
+  }
+
+  private entry(
+    rule: ServiceRule,
+    id: number,
+    choices: number,
+    replicas: number,
+    old: Entry | undefined,
+  ): Entry {
+    if (old === undefined) this.counts.fill(0, id * salServiceCount.size, (id + 1) * salServiceCount.size);
+    const key = old?.key ?? endpointBytes(rule, rule.protocol);
+    return { key, id, choices, size: rule.choices.length, replicas, count: rule.replicas.length, rule };
+  }
+
+  private placeReplicas(rule: ServiceRule, old: Entry | undefined): number | undefined {
+    if (rule.replicas.length === 0) return 0;
+    if (old?.rule !== undefined && equalReplicas(old.rule, rule)) return old.replicas;
+    const start = this.replicaRegions.take(rule.replicas.length);
+    if (start === undefined) return undefined;
+    for (const [i, replica] of rule.replicas.entries())
+      writeEndpoint(this.replicas, (start + i) * replicaStride, replica, rule.protocol);
+    return start;
+  }
+
+  private placeChoices(rule: ServiceRule, old: Entry | undefined): number | undefined {
+    if (rule.choices.length === 0) return 0;
+    if (old?.rule !== undefined && old.rule.choices === rule.choices) return old.choices;
+    const start = this.choiceRegions.take(rule.choices.length);
+    if (start !== undefined) this.choices.set(rule.choices, start);
+    return start;
+  }
+
+  private remove(gone: readonly ServiceAddress[]): Entry[] {
+    const entries = gone.flatMap((address) => this.entries.get(serviceKey(address)) ?? []);
+    if (entries.length === 0) return [];
+    this.maps.sal_services.deleteBatch(Buffer.concat(entries.map(({ key }) => key)), entries.length);
+    for (const entry of entries) {
+      this.forgetOwn(entry);
+      this.entries.delete(serviceKey(readServiceAddress(entry.key)));
+    }
+    return entries;
+  }
+
+  /** Nobody waits for it: the room comes back later. */
+  private retire(old: Entry[]): void {
+    if (old.length === 0) return;
+    native()
+      .gracePeriod()
+      .then(
+        () => this.free(old),
+        () => undefined, // a kernel without any way to wait for one: the room stays taken
+      );
+  }
+
+  private free(old: readonly Entry[]): void {
+    for (const { choices, size, replicas, count, key, id } of old) {
+      if (size > 0) this.choiceRegions.give(choices, size);
+      if (count > 0) this.replicaRegions.give(replicas, count);
+      if (this.entries.get(serviceKey(readServiceAddress(key)))?.id !== id) this.freeIds.push(id);
+    }
+  }
+
+  private rememberOwn(rule: ServiceRule, { id }: Entry): void {
+    for (const [netns, number] of rule.own) {
+      const value = Buffer.alloc(4);
+      value.writeUInt32LE(number);
+      this.maps.sal_own_replicas.update(ownKey(netns, id), value);
+    }
+  }
+
+  /** Before the replicas' numbers change: in between such a client gets what any other would. */
+  private forgetOwn({ rule, id }: Entry): void {
+    for (const netns of rule?.own.keys() ?? []) this.maps.sal_own_replicas.delete(ownKey(netns, id));
+  }
+
+  count(address: ServiceAddress): ServiceCount {
+    const entry = this.entries.get(serviceKey(address));
+    if (entry === undefined) return { resolved: 0n, refused: 0n, waited: 0n };
+    return salServiceCount.read(this.counts, entry.id * salServiceCount.size);
+  }
+
+  usage(): { services: number; choices: number; replicas: number } {
+    return {
+      services: this.entries.size,
+      choices: this.choiceRegions.used,
+      replicas: this.replicaRegions.used,
+    };
+  }
+}
+
+function ownKey(netns: bigint, service: number): Buffer {
+  const buffer = Buffer.alloc(salOwnKey.size);
+  salOwnKey.write(buffer, 0, { netns, service });
+  return buffer;
+}
+
+/** What the new entry goes on using is not given back. Both are in use, so that one place is one thing. */
+function withoutShared(old: Entry, next: Entry): Entry {
+  return {
+    ...old,
+    size: next.size > 0 && old.choices === next.choices ? 0 : old.size,
+    count: next.count > 0 && old.replicas === next.replicas ? 0 : old.count,
+  };
+}
+
+function equalReplicas(a: ServiceRule, b: ServiceRule): boolean {
+  if (a.replicas === b.replicas) return true;
+  return (
+    a.replicas.length === b.replicas.length &&
+    a.replicas.every(
+      ({ address, port }, i) => address === b.replicas[i]?.address && port === b.replicas[i].port,
+    )
+  );
+}
+
+function full(rule: ServiceRule): ServalError {
+  return new ServalError('ERR_TABLE_FULL', {
+    subject: `service at ${rule.address} port ${rule.port} with ${rule.replicas.length} replicas`,
+    reason: 'the service table has no room left for it',
+    remedy: 'Raise serviceTable in the configuration of a new data plane, or declare fewer services',
+  });
+}
