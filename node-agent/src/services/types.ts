@@ -32,6 +32,8 @@ export interface Replica {
   /** canonical text; where a moved workload is now */
   address: string;
   port: number;
+  /** the address that its workload is known by, where a move took it elsewhere: in tables it stays who it was */
+  identity?: string;
   node?: string;
   zone?: string;
   region?: string;
@@ -58,6 +60,14 @@ export interface ReplicaSeen {
   /** connections that were established, and SYNs that nobody answered or that were refused */
   connections: number;
   failures: number;
+}
+
+/** What is known of a replica at one moment; absent where nothing is. */
+export interface Measured {
+  load?: ReplicaLoad | undefined;
+  seen?: ReplicaSeen | undefined;
+  /** its host says that it is gone, or the host itself is */
+  dead?: boolean | undefined;
 }
 
 /** good: as any other. silent: it did not answer; no new flows until `retryAt`. easing: it is back, and gets more bit by bit. dead: its host says that it is gone. */
@@ -87,4 +97,12 @@ export interface ServicePlan {
   replicas: WeightedReplica[];
   /** indices into `replicas`; a flow takes the one at (its number modulo the length). Empty for DROP, and for DELAY without replicas. */
   choices: Uint32Array;
+}
+
+/** What is wrong with a service or one of its slices, in words: for a condition, a log line, `serval services`. */
+export interface ServiceProblem {
+  /** what it is about: a service's port, a virtual IP, a slice */
+  subject: string;
+  reason: string;
+  remedy: string;
 }
