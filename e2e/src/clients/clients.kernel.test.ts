@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLab, type Lab, type Pod } from '../lab/index.js';
 import { requireRoot } from '../lab/processes.js';
@@ -12,6 +12,7 @@ import {
   hostPort,
   javaClient,
   javaWays,
+  mappedAddress,
   pipelinedAt,
   psql,
   redisAsk,
@@ -22,6 +23,7 @@ import {
   startDns,
   startHold,
   startLoop,
+  startMovableWho,
   startNginx,
   startNginxProxy,
   startPostgres,
@@ -64,7 +66,7 @@ describe('clients and servers', () => {
   }
 
   const addresses = ({ address4, address6 }: Pod) => [address4, address6];
-  const mapped = (address: string, port: number) => hostPort(`::ffff:${address}`, port);
+  const mapped = (address: string, port: number) => hostPort(mappedAddress(address), port);
 
   describe('of our own', () => {
     it('loop over TCP, with sockets of each family', async () => {
@@ -171,6 +173,20 @@ describe('clients and servers', () => {
     });
   });
 
+  it('whose replicas may be moved', async () => {
+    const pod = await lab.createPod({ name: 'movable', host: 's1-h1' });
+    const { pid, cgroup } = await startMovableWho(lab, pod, 7000, { name: 'm' });
+    expect(readFileSync(`${cgroup}/cgroup.procs`, 'utf8')).toBe(`${pid}\n`);
+    expect(
+      readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`)),
+    ).not.toContainEqual(expect.stringContaining('pipe:'));
+    expect((await goClient(client, pod.address6, 7000)).counts).toEqual({ m: 1 });
+    for (const another of [startMovableWho(lab, pod, 7000), startWho(pod, 7000)])
+      await expect(another).rejects.toThrow(/another server listens/);
+    await expect(startWho(pod, 7001, { bind: ['192.0.2.1'] })).rejects.toThrow(/cannot assign/);
+    await pod.remove();
+  });
+
   it('in Go, by TCP, UDP and net/http', async () => {
     await keep(startWho(a, 7000));
     for (const host of addresses(a))
@@ -202,6 +218,8 @@ describe('clients and servers', () => {
       expect(answers[0]?.peer).toBe(hostPort(host, 80));
       expect(new Set(answers.map(({ seen }) => seen)).size).toBe(5);
     }
+    const toMapped = await curl(client, mappedAddress(a.address4), 80);
+    expect(toMapped.answers[0]).toMatchObject({ name: 'a', peer: mapped(a.address4, 80) });
     expect((await curl(client, b.address4, 80)).counts).toEqual({ other: 1 });
     await expect(curl(client, c.address4, 80)).rejects.toThrow(/connect/i);
   });
@@ -228,7 +246,7 @@ describe('clients and servers', () => {
 
   it('redis-cli and redis-server, with pipelines', async () => {
     const [server] = await Promise.all([keep(startRedis(a, 6379)), keep(startRedis(b, 6379))]);
-    for (const host of addresses(a))
+    for (const host of [...addresses(a), mappedAddress(a.address4)])
       expect((await redisAsk(client, host, 6379, { count: 5 })).counts).toEqual({ a: 5 });
     expect((await redisAsk(client, b.address4, 6379)).counts).toEqual({ b: 1 });
     const options = { connections: 4, commands: 5000 };
@@ -258,6 +276,7 @@ describe('clients and servers', () => {
     for (const [host, ours] of [
       [a.address4, client.address4],
       [a.address6, client.address6],
+      [mappedAddress(a.address4), client.address4],
     ] as const) {
       const { answers, counts } = await psql(client, host, 5432, { count: 5 });
       expect(counts).toEqual({ a: 5 });
@@ -281,6 +300,7 @@ describe('clients and servers', () => {
       'fd00:96::10',
     ]);
     expect(await digAddresses(client, b.address6, 'no.such.name')).toEqual([]);
+    await expect(dig(client, mappedAddress(a.address4), 5353)).rejects.toThrow(/mapped/);
     await expect(dig(client, c.address4)).rejects.toThrow(/refused|timed out/);
   });
 

@@ -11,7 +11,7 @@ export interface DigOptions {
 }
 
 /**
- * Asks a DNS server (at an address) for its name. Nothing is asked twice.
+ * Asks a DNS server (at an address, not at a mapped one: dig skips those) for its name. Nothing is asked twice.
  * @throws ServalError ERR_KERNEL with dig's words when one is not answered
  */
 export async function dig(
@@ -46,18 +46,21 @@ async function lookup(
   const options = ['+short', '+tries=1', '+time=3', ...(tcp ? ['+tcp'] : [])];
   const args = [`@${server}`, '-p', String(port), ...options, ...questions];
   const output = await node.run(installed('dig'), args, { env: environment }).catch((error: unknown) => {
-    throw inItsWords(error);
+    throw error instanceof ServalError ? failure(args, String(error.details.stdout), error) : error;
   });
-  return output.split('\n').filter((line) => line !== '' && !line.startsWith(';'));
+  const lines = output.split('\n').filter((line) => line !== '');
+  // It goes on after what it calls an error, and ends with status 0.
+  if (lines.some((line) => line.startsWith(';'))) throw failure(args, output);
+  return lines;
 }
 
 /** dig writes what went wrong among its answers. */
-function inItsWords(error: unknown): unknown {
-  if (!(error instanceof ServalError)) return error;
-  const words = String(error.details.stdout)
-    .split('\n')
-    .filter((line) => line.startsWith(';;'))
-    .join(' ');
-  const { code, subject, remedy, details } = error;
-  return new ServalError(code, { subject, reason: words, remedy, details, cause: error });
+function failure(args: readonly string[], output: string, cause?: unknown): ServalError {
+  const words = output.split('\n').filter((line) => line.startsWith(';;'));
+  return new ServalError('ERR_KERNEL', {
+    subject: ['dig', ...args].join(' '),
+    reason: words.join(' '),
+    remedy: 'See what it says',
+    cause,
+  });
 }

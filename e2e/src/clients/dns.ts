@@ -42,6 +42,7 @@ export async function startDns(pod: Pod, options: DnsOptions = {}): Promise<Serv
   return await Server.start(pod, {
     command: installed('dnsmasq'),
     args,
+    port,
     ready: () => isListening(pod, port, 'udp') && isListening(pod, port),
     folder,
   });

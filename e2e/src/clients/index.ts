@@ -20,5 +20,5 @@ export { pipelinedAt, redisAsk, redisCli, redisPipeline, startRedis } from './re
 export { redisClusterAsk, redisClusterPipelines, startRedisCluster } from './redis-cluster.js';
 export { resolveBy, type Names } from './resolve.js';
 export { Server } from './server.js';
-export { hostPort, told, type Answer, type Told } from './told.js';
-export { startWho, whoArguments, type WhoOptions } from './who.js';
+export { hostPort, mappedAddress, told, type Answer, type Told } from './told.js';
+export { startMovableWho, startWho, type WhoOptions } from './who.js';

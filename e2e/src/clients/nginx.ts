@@ -54,6 +54,7 @@ async function start(pod: Pod, port: number, location: readonly string[]): Promi
   return await Server.start(pod, {
     command: installed('nginx'),
     args: ['-e', 'stderr', '-p', folder.inside, '-c', file],
+    port,
     ready: () => isListening(pod, port),
     folder,
     stopSignal: 'SIGTERM',

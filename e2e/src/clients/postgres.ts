@@ -40,6 +40,7 @@ export async function startPostgres(
     // An IPC namespace of its own: the System V segment by which it knows that it is alone goes with it.
     command: tool('unshare'),
     args: ['--ipc', tool('setpriv'), ...asNobody, join(postgresPrograms(), 'postgres'), '-D', data, ...flags],
+    port,
     // It listens for a while before it lets anybody in.
     ready: async () => isListening(pod, port) && (await psql(pod, pod.address4, port)).answers.length === 1,
     folder,

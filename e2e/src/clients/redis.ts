@@ -32,6 +32,7 @@ export async function startRedis(pod: Pod, port: number, options: RedisOptions =
   const server = await Server.start(pod, {
     command: installed('redis-server'),
     args: ['--bind', '0.0.0.0', '::', ...flags],
+    port,
     ready: () => isListening(pod, port),
     folder,
   });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChildProcess } from 'node:child_process';
 import { ServalError } from '@serval/api';
-import type { Pod } from '../lab/index.js';
+import { isListening, type Pod } from '../lab/index.js';
 import type { PodFolder } from './folder.js';
 import { environment } from './programs.js';
 
@@ -11,6 +11,8 @@ const patienceMs = 20_000;
 export interface ServerSpec {
   command: string;
   args: readonly string[];
+  /** TCP port that it will listen on */
+  port: number;
   /** asked again and again until it says true; a rejection counts as false */
   ready: () => boolean | Promise<boolean>;
   /** removed in the end */
@@ -32,8 +34,12 @@ export class Server {
       output?.setEncoding('utf8').on('data', (text: string) => (this.log = (this.log + text).slice(-4000)));
   }
 
-  /** @throws ServalError ERR_KERNEL with its last words when it ends, or does not answer in 20 s */
+  /**
+   * @throws ServalError ERR_KERNEL with its last words when it ends, or does not answer in 20 s; ERR_CONFLICT when
+   *   another one has its port
+   */
   static async start(pod: Pod, spec: ServerSpec): Promise<Server> {
+    requireFree(pod, spec.port);
     const child = pod.spawn(spec.command, spec.args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
     const server = new Server(pod, spec, child);
     try {
@@ -82,4 +88,17 @@ export class Server {
       cause: failure,
     });
   }
+}
+
+/**
+ * Another server at this port would be taken for the new one.
+ * @throws ServalError ERR_CONFLICT when there is one
+ */
+export function requireFree(pod: Pod, port: number): void {
+  if (!isListening(pod, port)) return;
+  throw new ServalError('ERR_CONFLICT', {
+    subject: `TCP port ${port} in pod ${pod.name}`,
+    reason: 'another server listens there',
+    remedy: 'Stop it first, or take another port',
+  });
 }

@@ -28,6 +28,11 @@ export function hostPort(host: string, port: number | string): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** An IPv4 address as an IPv6 socket takes it. */
+export function mappedAddress(address4: string): string {
+  return `::ffff:${address4}`;
+}
+
 /** Objects of a text with one JSON object a line. */
 export function jsonLines<Row>(text: string): Row[] {
   return text
