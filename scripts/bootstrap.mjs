@@ -1,6 +1,6 @@
 /**
  * Install and build what is missing, and nothing else: Debian packages, npm packages, BPF objects, the native addon,
- * TypeScript; for the demo and the tests also CRIU and the guest kernel. Idempotent; says what it does; runs on any
+ * TypeScript; for the demo and the tests also CRIU and the guest kernel; for the tests clients in Go and Java. Idempotent; says what it does; runs on any
  * Node from 18 on, because it is what brings the right one.
  *
  * usage: bootstrap.mjs [--for build|demo|test|bench] [--quiet] [--help]
@@ -12,7 +12,7 @@ import { join, relative } from 'node:path';
 const root = new URL('..', import.meta.url).pathname;
 const at = (...parts) => join(root, ...parts);
 
-/** Debian packages by the command or file that tells whether they are there. */
+/** Debian packages by the command or file that tells whether they are there, or by a function that looks closer. */
 const debian = {
   build: {
     'clang-14': ['/usr/bin/clang-14'],
@@ -46,6 +46,14 @@ const debian = {
     spin: ['/usr/bin/spin'],
     gcc: ['/usr/bin/gcc'],
     openssl: ['/usr/bin/openssl'],
+    curl: ['/usr/bin/curl'],
+    'bind9-dnsutils': ['/usr/bin/dig'],
+    'dnsmasq-base': ['/usr/sbin/dnsmasq'],
+    'nginx-light': ['/usr/sbin/nginx'],
+    postgresql: hasPostgres,
+    'postgresql-client': ['/usr/bin/psql'],
+    'default-jdk-headless': ['/usr/bin/javac'],
+    'golang-go': () => findGo() !== undefined,
   },
 };
 /** What each purpose takes in beside itself. */
@@ -92,6 +100,35 @@ function newest(...paths) {
 
 const isOlder = (target, ...sources) => !existsSync(target) || statSync(target).mtimeMs < newest(...sources);
 
+/** Debian keeps its servers apart by version, off the PATH. */
+function hasPostgres() {
+  const versions = '/usr/lib/postgresql';
+  return (
+    existsSync(versions) &&
+    readdirSync(versions).some((version) => existsSync(join(versions, version, 'bin/initdb')))
+  );
+}
+
+/** A Go that can build e2e/src/clients/go: 1.19, which is bookworm's, or later. */
+function findGo() {
+  const folders = (process.env.PATH ?? '').split(':');
+  return [...folders, '/usr/local/go/bin', '/usr/bin']
+    .map((folder) => join(folder, 'go'))
+    .filter((file) => existsSync(file))
+    .find((file) => {
+      const { stdout } = spawnSync(file, ['version'], { encoding: 'utf8', env: goEnvironment() });
+      const [, major, minor] = /go(\d+)\.(\d+)/.exec(stdout ?? '') ?? [];
+      return Number(major) > 1 || (Number(major) === 1 && Number(minor) >= 19);
+    });
+}
+
+/** Static, of nothing but the standard library, by the Go that is there. */
+const goEnvironment = () => ({
+  ...process.env,
+  HOME: process.env.HOME ?? '/root', // its build cache is there
+  ...{ CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOPROXY: 'off', GOFLAGS: '', GOWORK: 'off' },
+});
+
 function checkMachine() {
   if (process.platform !== 'linux')
     throw new Unable(`This is ${process.platform}; the data plane is Linux. Use a Linux machine.`);
@@ -111,7 +148,7 @@ function checkMachine() {
 function installDebian(purposes) {
   const missing = purposes
     .flatMap((purpose) => Object.entries(debian[purpose]))
-    .filter(([, files]) => !files.some((file) => existsSync(file)))
+    .filter(([, found]) => !(typeof found === 'function' ? found() : found.some((file) => existsSync(file))))
     .map(([name]) => name);
   if (missing.length === 0) return;
   if (!existsSync('/usr/bin/apt-get'))
@@ -194,6 +231,23 @@ function buildTypeScript() {
   run(at('node_modules/.bin/node'), [at('node_modules/typescript/bin/tsc'), '--build', root]);
 }
 
+/** The clients of the tests that are programs of our own: one in Go, one in Java. */
+function buildClients() {
+  const who = { source: at('e2e/src/clients/go'), binary: at('e2e/build/who') };
+  if (isOlder(who.binary, who.source)) {
+    const go = findGo();
+    if (go === undefined) throw new Unable('No Go of version 1.19 or later. Put one in /usr/local/go.');
+    say(`Go program ${relative(root, who.binary)}`);
+    const args = ['build', '-trimpath', '-ldflags', '-s -w', '-o', who.binary, '.'];
+    run(go, args, { cwd: who.source, env: goEnvironment() });
+  }
+  const java = { source: at('e2e/src/clients/java/WhoClient.java'), folder: at('e2e/build/java') };
+  if (isOlder(join(java.folder, 'WhoClient.class'), java.source)) {
+    say(`Java program ${relative(root, java.folder)}`);
+    run('/usr/bin/javac', ['--release', '11', '-d', java.folder, java.source]);
+  }
+}
+
 function installCriu() {
   const output = run('sh', [at('scripts/install-criu.sh')]).trim();
   if (output !== '') say(output.split('\n').at(-1));
@@ -220,6 +274,7 @@ function main() {
   buildAddon();
   buildTypeScript();
   if (purposes.includes('demo')) installCriu();
+  if (purposes.includes('test')) buildClients();
   say(`ready for ${purpose}`);
 }
 

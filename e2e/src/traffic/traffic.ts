@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServalError } from '@serval/api';
 import { placeInCgroup } from '@serval/node-agent';
-import type { Lab, NetworkNode, Pod } from '../lab/index.js';
+import { isListening, type Lab, type NetworkNode, type Pod } from '../lab/index.js';
 
 const program = new URL('../../src/traffic/stream.py', import.meta.url).pathname;
 const python = '/usr/bin/python3';
@@ -197,13 +197,9 @@ export class StreamClient {
 }
 
 async function listening(pod: Pod, port: number): Promise<void> {
-  const hex = `:${port.toString(16).toUpperCase().padStart(4, '0')} `;
   const deadline = performance.now() + patienceMs;
   while (performance.now() < deadline) {
-    const tables = ['tcp', 'tcp6'].map((table) =>
-      readFileSync(`/proc/${pod.pausePid}/net/${table}`, 'utf8').split('\n'),
-    );
-    if (tables.flat().some((row) => row.includes(hex) && row.includes(' 0A '))) return;
+    if (isListening(pod, port)) return;
     await delay(10);
   }
   throw new ServalError('ERR_NOT_FOUND', {

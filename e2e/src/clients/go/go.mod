@@ -1,0 +1,3 @@
+module serval.io/who
+
+go 1.19
