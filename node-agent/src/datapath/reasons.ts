@@ -4,6 +4,9 @@ import type { DropCount, DropReason } from './types.js';
 
 export const dropReasons = Object.keys(salReason).filter((name): name is DropReason => name !== 'NONE');
 
+/** Those that are given at connect() and to what sockets send, not to packets on a device. */
+export const socketReasons: readonly DropReason[] = ['NO_REPLICA', 'DELAYED'];
+
 /** A count for every reason, at zero. */
 export function noDrops(): Record<DropReason, DropCount> {
   return Object.fromEntries(dropReasons.map((name) => [name, { packets: 0n, bytes: 0n }])) as Record<

@@ -1,6 +1,6 @@
 /** The table cases of the flow programs on this kernel. Needs root. */
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { dropReasons } from '../datapath/reasons.js';
+import { dropReasons, socketReasons } from '../datapath/reasons.js';
 import { coveredReasons } from './case.js';
 import { allCases } from './cases/index.js';
 import { Harness, type Support } from './harness.js';
@@ -35,8 +35,7 @@ it('packets that are too long for a test run, through a device', async () => {
 describe('the tables', () => {
   it('provoke every drop reason', () => {
     // These are given at connect() and to what sockets send: datapath/services/services.kernel.test.ts.
-    const elsewhere = ['NO_REPLICA', 'DELAYED'];
-    expect([...coveredReasons(allCases, longCases), ...elsewhere].sort()).toEqual([...dropReasons].sort());
+    expect([...coveredReasons(allCases, longCases), ...socketReasons].sort()).toEqual([...dropReasons].sort());
   });
 
   it('name each case once', () => {

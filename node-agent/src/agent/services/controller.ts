@@ -1,0 +1,308 @@
+/**
+ * Keeps the kernel's service table as the resources and the nodes' reports want it. Level-triggered: whatever changes marks
+ * services, and what is marked is planned anew from what is known then. Of services that nobody uses the load is not followed.
+ */
+import type { ServalService } from '@serval/api';
+import type { ResourceStore } from '@serval/kube-runtime';
+import { serviceKey } from '../../datapath/services/encode.js';
+import type { EbpfServices, ServiceAddress, ServiceRule } from '../../datapath/services/index.js';
+import type { Endpoint, Protocol } from '../../datapath/types.js';
+import type { Measured, Place, Replica, ServicePolicy, ServiceProblem } from '../../services/types.js';
+import { isWaiting, planned, portKey, type PlannedPort, type PlannedService } from './planned-service.js';
+import { ServiceIndex } from './service-index.js';
+
+export interface ControllerDeps {
+  node: string;
+  store: ResourceStore;
+  services: Pick<EbpfServices, 'table' | 'holdBack'>;
+  /** what is known of a replica now */
+  measured: (replica: Replica, protocol: Protocol) => Measured | undefined;
+  /** where a workload is that has left this address */
+  moved: (address: string) => { address: string; node?: string } | undefined;
+  /** cookie of the client that has this address here */
+  ownClient: (address: string) => bigint | undefined;
+  /** what could not be done: the table is full, or the kernel refused */
+  onError: (error: unknown) => void;
+  /** services were planned: replicas may have come or gone */
+  onPlanned?: () => void;
+  now?: () => number;
+}
+
+/** A service as it is asked for. */
+export interface ServiceState {
+  service: ServalService;
+  policy: ServicePolicy;
+  ports: PlannedPort[];
+  problems: ServiceProblem[];
+}
+
+interface Use {
+  /** somebody connected last, ms */
+  at: number;
+  resolved: bigint;
+}
+
+/** A service that nobody has connected to for so long is not followed by its load. */
+const usedMs = 60_000;
+const tickMs = 1_000;
+/** so many services are planned in one go; others get their turn between */
+const planAtOnce = 256;
+/** Replicas that were taken out of their slices and may yet turn out to be dead. */
+const rememberedGone = 4_096;
+
+export class ServiceController {
+  private readonly index: ServiceIndex;
+  private readonly plans = new Map<string, PlannedService>();
+  /** by virtual IP, port and protocol */
+  private readonly owners = new Map<string, { name: string; port: string }>();
+  private readonly uses = new Map<string, Use>();
+  /** planned again then, of their own accord; ms */
+  private readonly due = new Map<string, number>();
+  private readonly waiting = new Set<string>();
+  private readonly dead = new Map<string, Replica[]>();
+  private readonly gone = new Map<string, Replica>();
+  private readonly dirty = new Set<string>();
+  private flushing: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private endFollowing: () => void = () => undefined;
+  private ended = false;
+
+  constructor(private readonly deps: ControllerDeps) {
+    this.index = new ServiceIndex({
+      service: (name) => this.mark(name),
+      node: (name) => this.heard(name === deps.node ? undefined : ({ node }) => node === name),
+    });
+  }
+
+  /** Resolves when the table is as the resources say now; what an earlier agent left beyond that is gone then. */
+  async start(): Promise<void> {
+    this.endFollowing = this.index.follow(this.deps.store);
+    this.index.settle();
+    await this.settled();
+    const stale = this.deps.services.table.known().filter((address) => !this.owners.has(serviceKey(address)));
+    await this.deps.services.table.change([], stale);
+    this.timer = setInterval(() => this.tick(), tickMs).unref();
+  }
+
+  async stop(): Promise<void> {
+    this.ended = true;
+    clearInterval(this.timer);
+    this.endFollowing();
+    await this.flushing;
+  }
+
+  /** When all that has changed so far is in the kernel. */
+  async settled(): Promise<void> {
+    while (this.flushing !== undefined || this.dirty.size > 0) {
+      this.flushSoon();
+      await this.flushing;
+    }
+  }
+
+  // --- what is asked
+
+  states(): ServiceState[] {
+    return [...this.index.names()].flatMap((name) => this.state(name) ?? []);
+  }
+
+  state(name: string): ServiceState | undefined {
+    const service = this.index.service(name);
+    const plan = this.plans.get(name);
+    if (service === undefined || plan === undefined) return undefined;
+    const problems = [...(this.index.pointsOf(name)?.problems ?? []), ...plan.problems];
+    return { service, policy: plan.policy, ports: [...plan.ports.values()], problems };
+  }
+
+  /** Who serves at a virtual IP. */
+  at(asked: Endpoint, protocol: Protocol = 'tcp'): { policy: ServicePolicy; port: PlannedPort } | undefined {
+    const owner = this.owners.get(serviceKey({ ...asked, protocol }));
+    const plan = owner && this.plans.get(owner.name);
+    const port = owner && plan?.ports.get(owner.port);
+    return plan && port && { policy: plan.policy, port };
+  }
+
+  /** Replicas of services that were used of late. */
+  *inUse(): Generator<Replica> {
+    const since = this.now() - usedMs;
+    for (const [name, { at }] of this.uses)
+      if (at >= since)
+        for (const port of this.plans.get(name)?.ports.values() ?? []) yield* port.planned.plan.replicas;
+  }
+
+  /** Whether some service has nobody, and its clients wait. */
+  anyWaits(): boolean {
+    return this.waiting.size > 0;
+  }
+
+  /** Replicas that are known to be gone, also such as have left their slices since. */
+  deadReplicas(isDead: (replica: Replica) => boolean): Replica[] {
+    return [...[...this.dead.values()].flat(), ...[...this.gone.values()].filter(isDead)];
+  }
+
+  // --- what changes
+
+  /** Something was heard about these replicas, or about all. */
+  heard(isConcerned: (replica: Replica) => boolean = () => true): void {
+    for (const [name, plan] of this.plans) if (hasReplica(plan, isConcerned)) this.dirty.add(name);
+    this.flushSoon();
+  }
+
+  /** Whose names are resolved here has changed, and so which replicas are clients themselves. */
+  clientsChanged(): void {
+    for (const [name, { policy }] of this.plans) if (policy.ownReplica === 'Prefer') this.dirty.add(name);
+    this.flushSoon();
+  }
+
+  private mark(name: string): void {
+    this.dirty.add(name);
+    this.flushSoon();
+  }
+
+  // --- the work
+
+  /** In the next turn of the event loop: what comes together is planned together. */
+  private flushSoon(): void {
+    if (this.flushing !== undefined || this.ended) return;
+    this.flushing = nextTurn()
+      .then(() => this.flush())
+      .catch(this.deps.onError)
+      .finally(() => {
+        this.flushing = undefined;
+        if (this.dirty.size > 0) this.flushSoon();
+      });
+  }
+
+  private async flush(): Promise<void> {
+    this.index.settle();
+    while (this.dirty.size > 0 && !this.ended) {
+      const changed: ServiceRule[] = [];
+      const gone: ServiceAddress[] = [];
+      for (const name of first(this.dirty, planAtOnce)) {
+        this.dirty.delete(name);
+        this.plan(name, changed, gone);
+      }
+      // Before its first client can wait.
+      if (changed.some(isWaiting)) this.deps.services.holdBack(true);
+      await this.deps.services.table.change(changed, gone);
+      await nextTurn();
+    }
+    this.deps.onPlanned?.();
+  }
+
+  private plan(name: string, changed: ServiceRule[], gone: ServiceAddress[]): void {
+    const before = this.plans.get(name);
+    const service = this.index.service(name);
+    const after = service === undefined ? undefined : this.planned(name, service, before);
+    if (after === undefined) this.plans.delete(name);
+    else this.plans.set(name, after);
+    for (const { port, rules } of after?.ports.values() ?? [])
+      for (const rule of rules) {
+        this.owners.set(serviceKey(rule), { name, port: portKey(port) });
+        if (!isIn(before, rule)) changed.push(rule);
+      }
+    for (const rule of rulesOf(before)) if (this.isLeft(name, rule, after)) gone.push(rule);
+    this.note(name, before, after);
+  }
+
+  private planned(name: string, service: ServalService, before: PlannedService | undefined): PlannedService {
+    const { moved, measured, ownClient, node } = this.deps;
+    const { zone, region } = this.index.node(node) ?? {};
+    const place: Place = {
+      node,
+      ...(zone === undefined ? {} : { zone }),
+      ...(region === undefined ? {} : { region }),
+    };
+    const surroundings = { node: (other: string) => this.index.node(other), moved };
+    const points = this.index.pointsOf(name)?.points ?? [];
+    const slices = this.index.slicesOf(name);
+    return planned(
+      { service, slices, points, surroundings, place, measured, ownClient, now: this.now() },
+      before,
+    );
+  }
+
+  /** A place that this service had, and that neither it nor another one has now. */
+  private isLeft(name: string, rule: ServiceRule, after: PlannedService | undefined): boolean {
+    const key = serviceKey(rule);
+    if (this.owners.get(key)?.name !== name) return false;
+    if (rulesOf(after).some((each) => serviceKey(each) === key)) return false;
+    this.owners.delete(key);
+    return true;
+  }
+
+  /** What is asked of all services at once is kept at hand. */
+  private note(name: string, before: PlannedService | undefined, after: PlannedService | undefined): void {
+    const ports = [...(after?.ports.values() ?? [])];
+    const due = Math.min(...ports.map(({ planned: { dueAt } }) => dueAt ?? Infinity));
+    if (due === Infinity) this.due.delete(name);
+    else this.due.set(name, due);
+    if (rulesOf(after).some(isWaiting)) this.waiting.add(name);
+    else this.waiting.delete(name);
+    const replicas = ports.flatMap(({ planned: { plan } }) => plan.replicas);
+    const dead = replicas.filter(({ health }) => health === 'dead');
+    if (dead.length > 0) this.dead.set(name, dead);
+    else this.dead.delete(name);
+    this.noteGone(before, replicas);
+  }
+
+  private noteGone(before: PlannedService | undefined, replicas: readonly Replica[]): void {
+    const old = [...(before?.ports.values() ?? [])].flatMap(({ planned: { plan } }) => plan.replicas);
+    if (old.length === 0) return;
+    const now = new Set(replicas.map(replicaKey));
+    for (const replica of old) if (!now.has(replicaKey(replica))) this.gone.set(replicaKey(replica), replica);
+    for (const key of now) this.gone.delete(key);
+    for (const key of first(this.gone.keys(), this.gone.size - rememberedGone)) this.gone.delete(key);
+  }
+
+  /** Once a second: who is used, and whose time has come. */
+  private tick(): void {
+    const now = this.now();
+    for (const [name, plan] of this.plans) {
+      const resolved = rulesOf(plan).reduce(
+        (sum, rule) => sum + this.deps.services.table.count(rule).resolved,
+        0n,
+      );
+      const use = this.uses.get(name);
+      if (resolved !== (use?.resolved ?? 0n)) this.uses.set(name, { at: now, resolved });
+      else if (use !== undefined && use.at < now - usedMs) this.uses.delete(name);
+      if (this.uses.has(name) || (this.due.get(name) ?? Infinity) <= now) this.dirty.add(name);
+    }
+    this.flushSoon();
+  }
+
+  private now(): number {
+    return this.deps.now?.() ?? performance.now();
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function first(keys: Iterable<string>, count: number): string[] {
+  const found: string[] = [];
+  for (const key of keys) {
+    if (found.length >= count) break;
+    found.push(key);
+  }
+  return found;
+}
+
+function rulesOf(plan: PlannedService | undefined): ServiceRule[] {
+  return [...(plan?.ports.values() ?? [])].flatMap(({ rules }) => rules);
+}
+
+/** The very same rule was there before: the kernel has it. */
+function isIn(plan: PlannedService | undefined, rule: ServiceRule): boolean {
+  return rulesOf(plan).includes(rule);
+}
+
+function hasReplica(plan: PlannedService, isConcerned: (replica: Replica) => boolean): boolean {
+  for (const { planned: result } of plan.ports.values())
+    if (result.plan.replicas.some(isConcerned)) return true;
+  return false;
+}
+
+function replicaKey({ address, port }: Endpoint): string {
+  return `${address} ${port}`;
+}

@@ -1,0 +1,175 @@
+/** The service access layer of one node: puts its parts together, and answers what is asked about them. */
+import type { EbpfServices, SocketEvent } from '../../datapath/services/index.js';
+import type { Datapath, Endpoint } from '../../datapath/types.js';
+import type { ResourceStore } from '@serval/kube-runtime';
+import type { Logger } from '../log.js';
+import type { PodRegistry } from '../pods.js';
+import { Clients } from './clients.js';
+import { ServiceController } from './controller.js';
+import { DeadReplicas } from './dead-replicas.js';
+import { Failover, type FailoverOutcome } from './failover.js';
+import { pick } from './pick.js';
+import { Sights } from './sights.js';
+import { SocketRules } from './socket-rules.js';
+import { Waiting, type WaitOutcome } from './waiting.js';
+import type { ReplicaNews } from './replica-news.js';
+
+export interface AgentServicesDeps {
+  node: string;
+  store: ResourceStore;
+  datapath: Datapath;
+  services: EbpfServices;
+  pods: PodRegistry;
+  news: ReplicaNews;
+  /** the host's own namespace, where its processes are clients too */
+  hostNetns?: string;
+  nextFlowId: () => bigint;
+  log: Logger;
+  count: (
+    what: 'failover' | 'wait' | 'closed',
+    outcome: FailoverOutcome | WaitOutcome | 'closed',
+    n?: number,
+  ) => void;
+}
+
+/** How often rules of sockets that are gone are looked for. */
+const sweepMs = 5_000;
+
+export class AgentServices {
+  readonly clients: Clients;
+  readonly controller: ServiceController;
+  private readonly sights: Sights;
+  private readonly rules: SocketRules;
+  private readonly failover: Failover;
+  private readonly waiting: Waiting;
+  private readonly dead: DeadReplicas;
+  private sweeping: NodeJS.Timeout | undefined;
+
+  constructor(private readonly deps: AgentServicesDeps) {
+    const { services, pods, news, datapath, nextFlowId, log, count } = deps;
+    const onError = (what: string) => (error: unknown) => log.error({ err: error }, `${what} failed`);
+    this.sights = new Sights(services);
+    this.rules = new SocketRules({ datapath, nextFlowId });
+    const { hostNetns } = deps;
+    this.clients = new Clients({
+      services,
+      pods,
+      ...(hostNetns === undefined ? {} : { hostNetns }),
+      onError: onError('looking at a client'),
+    });
+    this.controller = new ServiceController({
+      node: deps.node,
+      store: deps.store,
+      services,
+      measured: (replica, protocol) => {
+        const load = news.load(replica, protocol);
+        const seen = this.sights.of(replica, protocol);
+        const dead = news.isDead(replica);
+        return load === undefined && seen === undefined && !dead ? undefined : { load, seen, dead };
+      },
+      moved: (address) => news.moved(address),
+      ownClient: (address) => {
+        const pod = pods.at(address);
+        return pod === undefined ? undefined : this.clients.cookieOf(pod.netns);
+      },
+      onError: onError('bringing services into the kernel'),
+      onPlanned: () => this.planned(),
+    });
+    this.failover = new Failover({
+      rules: this.rules,
+      podOf: (cookie) => this.clients.podOf(cookie),
+      another: (asked, tried) => this.another(asked, tried),
+      silent: (replica) => this.noticed(replica),
+      count: (outcome) => count('failover', outcome),
+      onError: onError('giving a socket another replica'),
+    });
+    this.waiting = new Waiting({
+      rules: this.rules,
+      podOf: (cookie) => this.clients.podOf(cookie),
+      replicaFor: (asked) => this.another(asked, []),
+      longestMs: (asked) => this.controller.at(asked)?.policy.maxDelayMs ?? 0,
+      release: (socket) => services.release(socket),
+      count: (outcome) => count('wait', outcome),
+      onError: onError('a socket that waits for a replica'),
+    });
+    this.dead = new DeadReplicas({
+      datapath,
+      clients: this.clients,
+      count: (n) => count('closed', 'closed', n),
+      onError: onError('closing the sockets of a replica that is gone'),
+    });
+  }
+
+  /** Resolves when the kernel has what the resources say. */
+  async start(): Promise<void> {
+    const { services, news } = this.deps;
+    await this.clients.follow();
+    this.clients.onChange(() => this.controller.clientsChanged());
+    services.onEvent((event) => this.take(event));
+    news.onChange((isConcerned) => this.controller.heard(isConcerned));
+    this.followLeft();
+    await this.controller.start();
+    this.sweeping = setInterval(() => this.sweep(), sweepMs).unref();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.sweeping);
+    this.waiting.stop();
+    await this.controller.stop();
+  }
+
+  /** Nodes whose word about their replicas counts now. */
+  nodesInUse(): Set<string> {
+    const nodes = new Set<string>();
+    for (const { node } of this.controller.inUse()) if (replica.node !== undefined) nodes.add(replica.node);
+    return nodes;
+  }
+
+  private take(event: SocketEvent): void {
+    if (event.kind === 'WAITS') this.waiting.take(event);
+    else if (event.kind === 'SILENT') this.failover.take(event);
+    else this.noticed(event.replica);
+  }
+
+  /** A replica did not answer: whoever connects next should know. */
+  private noticed({ address, port }: Endpoint): void {
+    this.sights.refresh();
+    this.controller.heard((replica) => replica.address === address && replica.port === port);
+  }
+
+  private another(asked: Endpoint, tried: readonly Endpoint[]): Endpoint | undefined {
+    const found = this.controller.at(asked);
+    if (found === undefined || tried.length >= found.policy.attempts) return undefined;
+    return pick(found.port.planned.plan, tried, Math.random());
+  }
+
+  private planned(): void {
+    this.waiting.look();
+    const { services } = this.deps;
+    if (!this.controller.anyWaits() && this.waiting.size === 0) services.holdBack(false);
+    this.dead.look(this.controller.deadReplicas((replica) => this.deps.news.isDead(replica)));
+    this.deps.news.follow(this.nodesInUse());
+  }
+
+  /** Addresses that workloads have left: who names one is sent after them. */
+  private followLeft(): void {
+    const { services, news } = this.deps;
+    const apply = (): void => {
+      const wanted = news.leftAddresses();
+      for (const address of services.leftAddresses().keys())
+        if (!wanted.has(address)) services.forgetLeft(address);
+      for (const [address, now] of wanted) services.setLeft(address, now);
+    };
+    news.onLeftChange(apply);
+    apply();
+  }
+
+  private sweep(): void {
+    this.sights.refresh();
+    this.rules
+      .sweep(this.clients.all().filter((pod) => this.deps.pods.get(pod.name) !== undefined))
+      .catch((error: unknown) =>
+        this.deps.log.warn({ err: error }, 'looking for rules of ended sockets failed'),
+      );
+  }
+}

@@ -1,0 +1,133 @@
+/** Pure but for what it is given: one service's ports planned, and the rules that the kernel gets for them. */
+import type { EndpointSlice, ServalService } from '@serval/api';
+import type { ServiceRule } from '../../datapath/services/types.js';
+import type { Protocol } from '../../datapath/types.js';
+import type { ServicePoint } from '../../services/conflicts.js';
+import { planService, type Planned } from '../../services/plan.js';
+import { isByClient, isInTurn, policyOf } from '../../services/policy.js';
+import { replicasOf, type PortReplicas, type Surroundings } from '../../services/replicas.js';
+import type { Measured, Place, Replica, ServicePolicy, ServiceProblem } from '../../services/types.js';
+
+/** One port of a service in one address family: planned once, for all its virtual IPs. */
+export interface PlannedPort {
+  port: PortReplicas;
+  planned: Planned;
+  /** one for each virtual IP */
+  rules: ServiceRule[];
+}
+
+export interface PlannedService {
+  policy: ServicePolicy;
+  /** by portKey */
+  ports: ReadonlyMap<string, PlannedPort>;
+  problems: ServiceProblem[];
+}
+
+export interface PlanningInput {
+  service: ServalService;
+  slices: readonly EndpointSlice[];
+  /** where it serves: those places that belong to an older service are not among them */
+  points: readonly ServicePoint[];
+  surroundings: Surroundings;
+  place: Place;
+  measured: (replica: Replica, protocol: Protocol) => Measured | undefined;
+  /** cookie of the client that has this address here */
+  ownClient: (address: string) => bigint | undefined;
+  now: number;
+}
+
+/** Rules that would be the same in the kernel are the same objects as before. */
+export function planned(input: PlanningInput, before: PlannedService | undefined): PlannedService {
+  const policy = policyOf(input.service.spec);
+  const { ports, problems } = replicasOf(input.service, input.slices, input.surroundings);
+  const result = new Map<string, PlannedPort>();
+  for (const port of ports) {
+    const key = portKey(port);
+    result.set(key, plannedPort(input, policy, port, before?.ports.get(key)));
+  }
+  return { policy, ports: result, problems };
+}
+
+export function portKey({ port, protocol, family }: PortReplicas): string {
+  return `${protocol} ${port} ${family}`;
+}
+
+export function protocolOf({ protocol }: PortReplicas): Protocol {
+  return protocol === 'UDP' ? 'udp' : 'tcp';
+}
+
+/** Its clients wait: nobody is there. */
+export function isWaiting({ rule, choices }: ServiceRule): boolean {
+  return rule === 'DELAY' && choices.length === 0;
+}
+
+function plannedPort(
+  input: PlanningInput,
+  policy: ServicePolicy,
+  port: PortReplicas,
+  before: PlannedPort | undefined,
+): PlannedPort {
+  const { place, now, points } = input;
+  const protocol = protocolOf(port);
+  const result = planService(
+    {
+      policy,
+      place,
+      replicas: port.replicas,
+      measured: (replica) => input.measured(replica, protocol),
+      now,
+    },
+    before?.planned.state,
+  );
+  const { rule, replicas, choices } = result.plan;
+  const common = {
+    port: port.port,
+    protocol,
+    rule,
+    replicas,
+    choices,
+    balance: isByClient(policy) ? 'BY_CLIENT' : isInTurn(policy) ? 'IN_TURN' : 'RANDOM',
+    synTimeoutMs: policy.attempts > 1 ? policy.synTimeoutMs : 0,
+    own: ownReplicas(input, policy, replicas),
+  } as const;
+  const rules = points
+    .filter((point) => point.port === port.port && point.protocol === port.protocol)
+    .filter(({ virtualIP }) => port.virtualIPs.includes(virtualIP))
+    .map(({ virtualIP }): ServiceRule => {
+      const fresh = { ...common, address: virtualIP };
+      const old = before?.rules.find(({ address }) => address === virtualIP);
+      return old !== undefined && isSame(old, fresh) ? old : fresh;
+    });
+  return { port, planned: result, rules };
+}
+
+const nobody: ReadonlyMap<bigint, number> = new Map();
+
+function ownReplicas(
+  { ownClient }: PlanningInput,
+  policy: ServicePolicy,
+  replicas: readonly Replica[],
+): ReadonlyMap<bigint, number> {
+  if (policy.ownReplica !== 'Prefer') return nobody;
+  const own = new Map<bigint, number>();
+  for (const [number, { address, ready }] of replicas.entries()) {
+    const cookie = ready ? ownClient(address) : undefined;
+    if (cookie !== undefined) own.set(cookie, number);
+  }
+  return own;
+}
+
+function isSame(a: ServiceRule, b: ServiceRule): boolean {
+  const isAlike =
+    a.choices === b.choices &&
+    a.rule === b.rule &&
+    a.balance === b.balance &&
+    a.synTimeoutMs === b.synTimeoutMs &&
+    a.own.size === b.own.size &&
+    a.replicas.length === b.replicas.length;
+  if (!isAlike) return false;
+  for (const [cookie, number] of b.own) if (a.own.get(cookie) !== number) return false;
+  return a.replicas.every(
+    ({ address, port }, i) => address === b.replicas[i]?.address && port === b.replicas[i].port,
+  );
+}
