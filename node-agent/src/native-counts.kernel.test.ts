@@ -17,7 +17,7 @@ beforeAll(makeNamespaces);
 afterEach(endActors);
 afterAll(removeNamespaces);
 
-/** Connects and is accepted by nobody: the connections wait. */
+/** Who connects is accepted by nobody, since the process is busy: the connections wait. */
 const lazyServer = (host: string, port: number): string => `
   const { execFileSync } = require('node:child_process');
   require('node:net').createServer().listen(${port}, '${host}', () => {
@@ -25,7 +25,7 @@ const lazyServer = (host: string, port: number): string => `
     setTimeout(() => execFileSync('sleep', ['600']), 50);
   });`;
 
-/** Opens so many connections to one port from several addresses' worth of ports. */
+/** Opens so many connections to one port, 50 at a time. */
 const crowd = (host: string, port: number, count: number): string => `
   let open = 0;
   const one = () => {
@@ -92,7 +92,7 @@ describe('countSockets', () => {
     expect(counts.connected).toEqual([{ family: 4, address: '10.77.0.2', port: 7120, sockets: 1 }]);
   });
 
-  /** Measured on the two-core machine, with 20,000 sockets: see load-sampler.ts. */
+  /** Measured on a busy machine of two cores: 4,000 connections 6 ms, 50,000 55 ms. */
   it('costs little, and says how much', async () => {
     await new Actor(B, tcpServer('0.0.0.0', 7130)).said(/listening/);
     const size = 4_000;
