@@ -74,6 +74,26 @@ export interface StatusView {
   nodes: number;
 }
 
+/** GET /v1/reports: what each node's agent said last of its pods; this node is among them */
+export interface ReportView {
+  node: string;
+  /** how long ago it was heard, ms; absent where it never was */
+  heardMs?: number;
+  /** for how long it could not be reached, ms */
+  silentMs?: number;
+  pods: string[];
+  moving: string[];
+  left: Array<{ address: string; now: string }>;
+  died: string[];
+  replicas: Array<{
+    protocol: 'tcp' | 'udp';
+    address: string;
+    port: number;
+    established: number;
+    backlog: number;
+  }>;
+}
+
 /** POST /v1/migrations */
 export interface MigrationRequest {
   /** `namespace/name` */

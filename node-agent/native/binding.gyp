@@ -27,6 +27,7 @@
         'probe.cc',
         'ring_buffer.cc',
         'sock_diag.cc',
+        'socket_counts.cc',
         'socket_table.cc',
         'sysctl.cc',
       ],

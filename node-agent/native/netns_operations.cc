@@ -20,6 +20,7 @@
 #include "link_attach.h"
 #include "own_thread.h"
 #include "sock_diag.h"
+#include "socket_counts.h"
 #include "socket_table.h"
 #include "sysctl.h"
 
@@ -177,6 +178,37 @@ Napi::Value injection_to_js(Napi::Env env, const InjectionResult& result) {
   return object;
 }
 
+Napi::Object port_to_js(Napi::Env env, const Address& address, uint16_t port) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("family", address.family == AF_INET ? 4 : 6);
+  object.Set("address", format_address(address.family, address.bytes.data()));
+  object.Set("port", port);
+  return object;
+}
+
+Napi::Value counts_to_js(Napi::Env env, const SocketCounts& counts) {
+  Napi::Array listening = Napi::Array::New(env, counts.listening.size());
+  for (uint32_t i = 0; i < counts.listening.size(); i++) {
+    const ListeningPort& one = counts.listening[i];
+    Napi::Object object = port_to_js(env, one.address, one.port);
+    object.Set("backlog", one.backlog);
+    object.Set("ipv6Only", one.ipv6_only);
+    listening[i] = object;
+  }
+  Napi::Array connected = Napi::Array::New(env, counts.connected.size());
+  for (uint32_t i = 0; i < counts.connected.size(); i++) {
+    const ConnectedPort& one = counts.connected[i];
+    Napi::Object object = port_to_js(env, one.address, one.port);
+    object.Set("sockets", one.sockets);
+    connected[i] = object;
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("listening", listening);
+  object.Set("connected", connected);
+  object.Set("cpuUs", static_cast<double>(counts.cpu_us));
+  return object;
+}
+
 Napi::Value number_to_js(Napi::Env env, uint32_t number) { return Napi::Number::New(env, number); }
 Napi::Value boolean_to_js(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
 Napi::Value done_to_js(Napi::Env env, const Done&) { return env.Undefined(); }
@@ -272,6 +304,11 @@ Napi::Value list_sockets_in(const Napi::CallbackInfo& info) {
                                    [](Napi::Env env, const SocketTable& table) { return table.to_js(env); });
 }
 
+Napi::Value count_sockets_in(const Napi::CallbackInfo& info) {
+  const auto count = [protocol = protocol_value(info[1])] { return count_sockets(protocol); };
+  return run_in_netns<SocketCounts>(info.Env(), string_argument(info, 0, "countSockets"), count, counts_to_js);
+}
+
 Napi::Value destroy_sockets_in(const Napi::CallbackInfo& info) {
   const Napi::Array records = array_argument(info, 1);
   std::vector<SocketRecord> sockets;
@@ -361,6 +398,7 @@ void register_netns_operations(Napi::Env env, Napi::Object exports) {
   define<detach_clsact_in>(env, exports, "detachClsact");
   define<attached_programs_in>(env, exports, "attachedPrograms");
   define<list_sockets_in>(env, exports, "listSockets");
+  define<count_sockets_in>(env, exports, "countSockets");
   define<destroy_sockets_in>(env, exports, "destroySockets");
   define<lookup_conntrack_in>(env, exports, "lookupConntrack");
   define<list_conntrack_in>(env, exports, "listConntrack");

@@ -33,10 +33,11 @@ SocketRecord to_record(int protocol, const inet_diag_msg& message) {
           message.idiag_inode, message.idiag_uid,    message.idiag_rqueue, message.idiag_wqueue};
 }
 
+using Visit = std::function<void(const nlmsghdr&, const inet_diag_msg&)>;
+
 // IPv4-mapped sockets are of AF_INET6 and appear in that family's dump only. The cookies keep out a socket that the
 // kernel shows twice because the dump's cursor moved under it.
-void append_family(NetlinkSocket& socket, int protocol, int family, uint32_t states,
-                   std::vector<SocketRecord>& records) {
+void each_of_family(NetlinkSocket& socket, int protocol, int family, uint32_t states, const Visit& visit) {
   inet_diag_req_v2 query{};
   query.sdiag_family = static_cast<uint8_t>(family);
   query.sdiag_protocol = static_cast<uint8_t>(protocol);
@@ -48,15 +49,18 @@ void append_family(NetlinkSocket& socket, int protocol, int family, uint32_t sta
   socket.dump(request, operation_of("sock_diag", protocol)).each([&](const nlmsghdr& message) {
     const auto* found = message_header<inet_diag_msg>(message);
     if (found != nullptr && found->idiag_family == family && seen.insert(cookie_of(found->id)).second) {
-      records.push_back(to_record(protocol, *found));
+      visit(message, *found);
     }
   });
 }
 
 std::vector<SocketRecord> list_on(NetlinkSocket& socket, int protocol, uint32_t states) {
   std::vector<SocketRecord> records;
-  append_family(socket, protocol, AF_INET, states, records);
-  append_family(socket, protocol, AF_INET6, states, records);
+  const auto take = [&](const nlmsghdr&, const inet_diag_msg& found) {
+    records.push_back(to_record(protocol, found));
+  };
+  each_of_family(socket, protocol, AF_INET, states, take);
+  each_of_family(socket, protocol, AF_INET6, states, take);
   return records;
 }
 
@@ -121,6 +125,12 @@ uint32_t destroy_of_protocol(NetlinkSocket& socket, int protocol, const std::vec
 }
 
 }  // namespace
+
+void each_socket(int protocol, uint32_t states, const Visit& visit) {
+  NetlinkSocket socket(NETLINK_SOCK_DIAG);
+  each_of_family(socket, protocol, AF_INET, states, visit);
+  each_of_family(socket, protocol, AF_INET6, states, visit);
+}
 
 std::vector<SocketRecord> list_sockets(int protocol, uint32_t states) {
   NetlinkSocket socket(NETLINK_SOCK_DIAG);

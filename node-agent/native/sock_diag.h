@@ -2,8 +2,10 @@
 #pragma once
 
 #include <linux/inet_diag.h>
+#include <linux/netlink.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace serval {
@@ -19,6 +21,10 @@ struct SocketRecord {
   uint32_t receive_queue;
   uint32_t send_queue;
 };
+
+// Visits each socket of the calling thread's namespace once; `states` is a mask of 1 << state. What follows the header in
+// the message are attributes.
+void each_socket(int protocol, uint32_t states, const std::function<void(const nlmsghdr&, const inet_diag_msg&)>& visit);
 
 // Of the calling thread's namespace; `states` is a mask of 1 << state.
 std::vector<SocketRecord> list_sockets(int protocol, uint32_t states);

@@ -25,6 +25,7 @@ export { native, type BpfProgram } from './native.js';
 /** For tests that speak to agents by hand. */
 export type { Message, PeerFlow, TargetFlow } from './protocol/messages.js';
 export { encodeMessage } from './signalling/codec.js';
+export type { AnyMessage, NodeReport } from './signalling/index.js';
 /** For the benchmarks, which run the programs one by one. */
 export { loadPrograms } from './datapath/programs.js';
 export { openMaps } from './datapath/pins.js';

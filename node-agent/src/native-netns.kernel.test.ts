@@ -100,7 +100,14 @@ describe('entering a namespace', () => {
       'detachClsact',
       'attachedPrograms',
     ];
-    names.push('listSockets', 'destroySockets', 'lookupConntrack', 'deleteConntrack', 'inject');
+    names.push(
+      'listSockets',
+      'countSockets',
+      'destroySockets',
+      'lookupConntrack',
+      'deleteConntrack',
+      'inject',
+    );
     for (const name of names) {
       for (const values of [[], [7], [netns(A), [7]], [netns(A), {}, 'egress', {}, -1, 1e9]]) {
         if (name === 'netnsIdentity' && values.length > 1) continue;

@@ -1,5 +1,5 @@
 /** Somebody who reaches an agent over the network, with whatever certificate it has, from a host of the lab. */
-import { encodeMessage, type Message } from '@serval/node-agent';
+import { encodeMessage, type AnyMessage } from '@serval/node-agent';
 import { signallingPort, type AgentProcess } from '../fleet/index.js';
 import type { Host } from '../lab/index.js';
 import type { KeyPair } from './certificates.js';
@@ -14,7 +14,7 @@ export class Intruder {
     private readonly more: Pick<Knock, 'maxVersion'> = {},
   ) {}
 
-  tell(agent: AgentProcess, message: Message): Promise<Answer> {
+  tell(agent: AgentProcess, message: AnyMessage): Promise<Answer> {
     return this.post(agent, '/v1/message', encodeMessage(message));
   }
 

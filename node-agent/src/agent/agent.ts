@@ -38,6 +38,7 @@ import { PodRegistry, resourceOf, type AgentPod } from './pods.js';
 import { ProtocolCore } from './protocol-core.js';
 import { Runner } from './runner.js';
 import { commandSandboxes } from './sandbox.js';
+import { makeReports, type ReportParts, type Reports } from './services/reports.js';
 import { SourceWorks } from './source-work.js';
 import { StaleRoutes } from './stale-routes.js';
 import { StateStore } from './store.js';
@@ -97,13 +98,16 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
     },
     { version, node: process.version },
   );
-  const observe = new Observations(log, metrics, book);
+  const observe = new Observations(log, metrics, book, () => reports.residents.touch());
   const ports = new PortGuard((error) => observe.failed('reserving ports', error));
   pods.onGone(({ netns }) => ports.forget(netns));
   const waiting = new WaitingPods(state, records);
   const external = new ExternalMover();
-  const works = makeWorks(config, ground, { core, pods, ports, waiting, external, observe, metrics });
-  const runner = new Runner({
+  const warm = (): void => void runner.handle(config.node, greeting);
+  const reports = reportsOf(config, ground, { pods, core, waiting, metrics, warm, log });
+  const parts = { core, pods, ports, waiting, external, observe, metrics, reports };
+  const works = makeWorks(config, ground, parts);
+  const runner: Runner = new Runner({
     node: config.node,
     core,
     request: (to, message, timeoutMs) => client.request(to, endpointOf(nodes, to), message, { timeoutMs }),
@@ -121,11 +125,13 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   await podFollower.takeWaiting(waiting.all());
   closers.push(await podFollower.follow(store));
   dispatch({ type: 'restart' });
-  metrics.servesBy(await serveOthers(config, ground, { core, runner, works }, closers));
+  closers.push(reports.start());
+  metrics.servesBy(await serveOthers(config, ground, { core, runner, works, reports }, closers));
   const sweeper = new Sweeper({ datapath, pods, ports, core, dispatch, log });
   closers.push(() => sweeper.stop());
   closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
-  await serveHere(config, version, ground, { core, pods, book, external, dispatch, metrics, log }, closers);
+  const local = { core, pods, book, external, dispatch, metrics, reports, log };
+  await serveHere(config, version, ground, local, closers);
 }
 
 /** What everything else stands on. */
@@ -158,7 +164,6 @@ async function openGround(config: AgentConfig, log: Logger, closers: Closer[]): 
   closers.push(() => datapath.close());
   const client = new SignallingClient({ credentials, ...interferenceOf(config, log) });
   closers.push(() => client.close());
-  closers.push(keepWarm(config.node, store, nodes, client));
   return { state, records: state.load(), store, nodes, datapath, credentials, client };
 }
 
@@ -182,32 +187,18 @@ function refuseOtherNode({ node, certificates }: AgentConfig, credentials: Crede
   });
 }
 
-/**
- * A connection to each agent stands before it is needed, and has been used: a move that had to make one would wait for it, and
- * the first message through code that the engine has not compiled takes 10 ms more on either side.
- */
-function keepWarm(
-  own: NodeName,
-  store: DirectoryStore,
-  nodes: NodeDirectory,
-  client: SignallingClient,
-): () => void {
-  const warm = (): void => {
-    const others = store.list('ServalNode').filter(({ metadata }) => metadata.name !== own);
-    if (others.length > warmNodes) return;
-    for (const { metadata } of others)
-      client.request(metadata.name, endpointOf(nodes, metadata.name), greeting).catch(() => undefined); // it may not be up yet
-  };
-  const timer = setInterval(warm, warmMs).unref();
-  warm();
-  return () => clearInterval(timer);
+function reportsOf(
+  { node }: AgentConfig,
+  { state, records, nodes, store, client }: Ground,
+  parts: Pick<ReportParts, 'pods' | 'core' | 'waiting' | 'metrics' | 'warm' | 'log'>,
+): Reports {
+  const request: ReportParts['request'] = (to, message, timeoutMs) =>
+    client.request(to, endpointOf(nodes, to), message, { timeoutMs });
+  return makeReports({ node, state, records, nodes, store, request, ...parts });
 }
 
-/** A question about a migration that never was. */
+/** A question about a migration that never was: this node asks itself, and its own code stays compiled. */
 const greeting = { kind: 'outcome', migration: '0000000000000000' } as const;
-const warmMs = 1_000;
-/** In larger clusters a connection is made when it is needed, at prepare. */
-const warmNodes = 64;
 
 interface WorkParts {
   core: ProtocolCore;
@@ -217,12 +208,13 @@ interface WorkParts {
   external: ExternalMover;
   observe: Observations;
   metrics: AgentMetrics;
+  reports: Reports;
 }
 
 function makeWorks(
   config: AgentConfig,
   { datapath, nodes, store, client }: Ground,
-  { core, pods, ports, waiting, external, observe, metrics }: WorkParts,
+  { core, pods, ports, waiting, external, observe, metrics, reports }: WorkParts,
 ): Works {
   const criu = criuMover(new CriuMover({ criuPath: config.criu }));
   const routes = new GatewayRoutes();
@@ -253,6 +245,7 @@ function makeWorks(
     },
     span: (migration, name, startMs, durationMs) =>
       observe.span('source', migration, name, startMs, durationMs),
+    leaving: (pod, addresses) => reports.residents.left(pod, addresses),
     left: async (workload) => {
       await store.delete('ServalPod', workload);
     },
@@ -277,12 +270,13 @@ function makeWorks(
 async function serveOthers(
   config: AgentConfig,
   { credentials }: Ground,
-  { core, runner, works }: { core: ProtocolCore; runner: Runner; works: Works },
+  { core, runner, works, reports }: { core: ProtocolCore; runner: Runner; works: Works; reports: Reports },
   closers: Closer[],
 ): Promise<SignallingServer> {
   const server = new SignallingServer({
     credentials,
-    onMessage: (from, message) => runner.handle(from, message),
+    onMessage: (from, message) =>
+      message.kind === 'report' ? reports.exchange.answer(from, message) : runner.handle(from, message),
     images: {
       directory: (from, migration) => {
         const refused = core.refusesImages(from, migration);
@@ -312,6 +306,7 @@ interface LocalParts {
   external: ExternalMover;
   dispatch: (event: Event) => void;
   metrics: AgentMetrics;
+  reports: Reports;
   log: Logger;
 }
 
@@ -320,7 +315,7 @@ async function serveHere(
   config: AgentConfig,
   version: string,
   { datapath, store, nodes }: Ground,
-  { core, pods, book, external, dispatch, metrics, log }: LocalParts,
+  { core, pods, book, external, dispatch, metrics, reports, log }: LocalParts,
   closers: Closer[],
 ): Promise<void> {
   const ready: Record<string, Check> = {
@@ -341,6 +336,7 @@ async function serveHere(
     dispatch,
     phaseOf: (role, migration) => core.phase(role, migration),
     openMigrations: () => core.open(),
+    reports: () => reports.views(),
     checks: () => runChecks(ready),
   });
   const api = await startLocalApi(config.socket, facade, (error) =>

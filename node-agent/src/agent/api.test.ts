@@ -63,6 +63,7 @@ class FakeAgent implements AgentFacade {
     return [{ ...names, identity: tuple, wire: tuple, state: 'active' as const, ...counters }];
   };
   pods = () => Promise.resolve([]);
+  reports = () => [{ node: 'host-2', silentMs: 7 } as never];
   migrations = () => (this.current === undefined ? [] : [this.current]);
   migration = (name: string) => (name === 'm' || name === '00000000000000aa' ? this.current : undefined);
   watchMigration = (name: string, handler: (migration: ServalMigration | undefined) => void) => {
@@ -117,6 +118,7 @@ describe('the local API', () => {
       { flowId: '0000000000000abc', migration: '8000000000000000', bytesOut: 2 ** 40, state: 'active' },
     ]);
     expect((await call('GET', '/v1/pods')).json).toEqual([]);
+    expect((await call('GET', '/v1/reports')).json).toEqual([{ node: 'host-2', silentMs: 7 }]);
     expect((await call('GET', '/v1/migrations')).json).toEqual([moving('hold')]);
     expect((await call('GET', '/v1/migrations/m')).json).toEqual(moving('hold'));
     const wanted = { workload: 'default/redis-0', targetNode: 'host-2', mover: 'external' };

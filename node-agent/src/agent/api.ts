@@ -66,6 +66,9 @@ type Handle = (call: Call) => Promise<void>;
 const routes: Readonly<Record<string, Readonly<Record<string, Handle>>>> = {
   '/v1/status': { GET: async ({ agent, response }) => json(response, 200, await agent.status()) },
   '/v1/pods': { GET: async ({ agent, response }) => json(response, 200, await agent.pods()) },
+  '/v1/reports': {
+    GET: ({ agent, response }) => Promise.resolve(json(response, 200, agent.reports())),
+  },
   '/v1/flows': {
     GET: async ({ agent, response, url }) => {
       const flows = await agent.flows(url.searchParams.get('pod') ?? undefined);

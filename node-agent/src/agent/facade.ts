@@ -3,6 +3,7 @@ import type {
   FrozenView,
   MigrationRequest,
   PodView,
+  ReportView,
   ServalMigration,
   StatusView,
   SwitchedView,
@@ -14,6 +15,8 @@ export interface AgentFacade {
   /** of one pod (`namespace/name`) or of all. @throws ServalError ERR_NOT_FOUND (pod) */
   flows(pod?: string): Promise<FlowStatus[]>;
   pods(): Promise<PodView[]>;
+  /** of all nodes; whoever asks is given the load of replicas too, from the next second on, for 10 s */
+  reports(): ReportView[];
   migrations(): ServalMigration[];
   /** by name, or by migration id */
   migration(nameOrId: string): ServalMigration | undefined;

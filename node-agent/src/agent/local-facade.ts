@@ -9,6 +9,7 @@ import {
   type FrozenView,
   type MigrationRequest,
   type PodView,
+  type ReportView,
   type ServalMigration,
   type StatusView,
   type SwitchedView,
@@ -36,6 +37,7 @@ export interface FacadeDeps {
   /** phase of a role in a migration */
   phaseOf: (role: Role, migration: string) => string | undefined;
   openMigrations: () => Record<Role, number>;
+  reports: () => ReportView[];
   checks: () => Promise<CheckView[]>;
 }
 
@@ -88,6 +90,10 @@ export class LocalFacade implements AgentFacade {
         ...(mover === undefined ? {} : { mover }),
       };
     });
+  }
+
+  reports(): ReportView[] {
+    return this.deps.reports();
   }
 
   migrations(): ServalMigration[] {

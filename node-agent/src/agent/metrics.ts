@@ -79,6 +79,20 @@ export class AgentMetrics {
   /** labels: reason */
   readonly lostFlows = this.counter('lost_flows_total', 'Flows that did not survive a migration', ['reason']);
 
+  readonly reports = this.counter('reports_sent_total', 'Reports to other agents, each attempt');
+  /** labels: reason (an error code, or refused) */
+  readonly failedReports = this.counter(
+    'reports_failed_total',
+    'Reports to other agents that came to nothing',
+    ['reason'],
+  );
+  /** labels: reason (replica, moving, left, died, pod, moved; stranger for all that an undeclared node says) */
+  readonly refusedReports = this.counter(
+    'reports_refused_total',
+    "Entries of other agents' reports about addresses that they do not host",
+    ['reason'],
+  );
+
   private server: { counters(): TurnedAway } | undefined;
 
   constructor(sources: MetricSources, build: BuildInfo) {

@@ -18,6 +18,8 @@ export class Observations implements Observer {
     private readonly log: Logger,
     private readonly metrics: AgentMetrics,
     private readonly book: MigrationBook,
+    /** a source has entered another phase */
+    private readonly onSourcePhase: () => void = () => undefined,
   ) {}
 
   noted(role: Role, migration: MigrationId, note: Note): void {
@@ -26,6 +28,7 @@ export class Observations implements Observer {
       case 'phase':
         log.info({ phase: note.phase }, 'phase');
         this.countEnd(role, note.phase);
+        if (role === 'source') this.onSourcePhase();
         break;
       case 'retry':
         log.debug(note, 'asked again');

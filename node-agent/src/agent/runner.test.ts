@@ -47,7 +47,13 @@ const onCancel =
   (event: Event): Effect[] =>
     event.type === 'cancel' ? effects : [];
 const persist: Effect = { type: 'persist', role: 'source', migration };
-const retire: Effect = { type: 'run', role: 'source', migration, work: 'retire', request: { epoch: 1 } };
+const retire: Effect = {
+  type: 'run',
+  role: 'source',
+  migration,
+  work: 'retire',
+  request: { epoch: 1, addresses: {} },
+};
 
 async function until(done: () => boolean): Promise<void> {
   while (!done()) await new Promise((resolve) => setImmediate(resolve));

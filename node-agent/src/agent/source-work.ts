@@ -41,6 +41,8 @@ export interface SourceDeps {
   sendImages: (target: NodeName, migration: string, dir: string, signal: AbortSignal) => Promise<void>;
   /** a part of a step took so long: performance.now() and milliseconds */
   span: (migration: string, name: string, startMs: number, durationMs: number) => void;
+  /** the workload runs elsewhere, at these addresses: whoever asks for it here is to hear of that; never rejects */
+  leaving: (pod: AgentPod, addresses: TargetAddresses) => Promise<void>;
   /** the workload has left: its record goes */
   left: (workload: string) => Promise<void>;
 }
@@ -140,15 +142,21 @@ export class SourceWorks {
   }
 
   /** The hold stands until the namespace is gone: a dying source says goodbye to every peer. */
-  async retire(migration: string, workload: string, { epoch }: Request<'retire'>): Result<'retire'> {
+  async retire(
+    migration: string,
+    workload: string,
+    { epoch, addresses }: Request<'retire'>,
+  ): Result<'retire'> {
     const pod = this.deps.pods.get(workload);
     // Asked again after a restart: a pod of this name without a workload waits for it, and one that moved since is back.
     if (pod?.workload === undefined || pod.workload.epoch >= epoch) return {};
+    const told = this.deps.leaving(pod, addresses);
     await delay(beforeRetireMs);
     await this.mover(pod).discard(migration, place(pod));
     await this.deps.sandboxes?.remove(sandboxOf(pod));
     this.deps.kept.forget(workload);
     await this.deps.pods.remove(workload);
+    await told;
     await this.deps.left(workload);
     return {};
   }

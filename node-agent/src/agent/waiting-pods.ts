@@ -24,6 +24,11 @@ export class WaitingPods {
     return [...this.pods.values()];
   }
 
+  /** A pod with this network waits for a workload that has not come yet. */
+  waitsIn(netns: string): boolean {
+    return this.all().some(({ sandbox, epoch }) => sandbox.netns === netns && epoch === undefined);
+  }
+
   get(migration: string): WaitingPod | undefined {
     return this.pods.get(migration);
   }

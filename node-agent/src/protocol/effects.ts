@@ -52,8 +52,11 @@ export interface SourceWork {
    * `quiesce`, `freeze` or `move` still run, which have lost their purpose then; once more when those have ended.
    */
   thaw: { request: object; result: object };
-  /** after the release: the source pod goes, its network first; not one that came back, with this epoch or a later one */
-  retire: { request: { epoch: number }; result: object };
+  /**
+   * after the release: the source pod goes, its network first; not one that came back, with this epoch or a later one.
+   * `addresses`: where the workload is now
+   */
+  retire: { request: { epoch: number; addresses: TargetAddresses }; result: object };
 }
 
 /** Work at the target. */

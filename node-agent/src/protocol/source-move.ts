@@ -181,7 +181,7 @@ export function switched(turn: SourceTurn, incoming: Incoming<'switched'>): void
     persist(turn);
     // What came before the last peer had switched is here by now, and nobody comes any more.
     lookForStrays(turn);
-    run(turn, 'retire', { epoch: state.epoch });
+    run(turn, 'retire', { epoch: state.epoch, addresses: state.targetAddresses });
   }
   answer(turn, incoming.ticket, { ok: true });
 }

@@ -169,7 +169,8 @@ function restart(turn: SourceTurn): void {
     };
     enter(turn, 'released');
     sendRelease(turn);
-  } else if (state.phase === 'retiring') run(turn, 'retire', { epoch: state.epoch });
+  } else if (state.phase === 'retiring')
+    run(turn, 'retire', { epoch: state.epoch, addresses: state.targetAddresses });
   else if (state.phase === 'retired') setTimer(turn, 'settle', { ms: turn.context.deadlines.tombstoneMs });
   else if (state.phase === 'aborted') restartAborted(turn);
   else giveUp(turn, 'the agent was restarted');

@@ -2,13 +2,14 @@
 import { constants, type ClientHttp2Stream } from 'node:http2';
 import { ServalError } from '@serval/api';
 import type { Endpoint } from '../datapath/types.js';
-import type { Message, MessageKind, MigrationId, NodeName, Reply } from '../protocol/messages.js';
+import type { MigrationId, NodeName } from '../protocol/messages.js';
 import { decodeReply, encodeMessage } from './codec.js';
 import type { Connection } from './connection.js';
 import type { Credentials } from './credentials.js';
 import { totalHeader } from './images-route.js';
 import { listImages, writeImages, writeTo } from './images-send.js';
 import { interfered, type Interfere } from './interference.js';
+import type { AnyKind, AnyMessage, AnyReply } from './kinds.js';
 import { Peer, type PeerLimits } from './peer.js';
 import { badAnswer, imagesPath, jsonType, messagePath, readBody, receivedError } from './wire.js';
 
@@ -77,14 +78,14 @@ export class SignallingClient {
    * @throws ServalError ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CERTIFICATE (theirs or ours, see `subject`), ERR_WRONG_NODE,
    * ERR_BAD_ANSWER; and the error that the other agent answered with (ERR_BAD_INPUT, ERR_LIMIT, ERR_UNSUPPORTED, ...)
    */
-  async request<Kind extends MessageKind>(
+  async request<Kind extends AnyKind>(
     node: NodeName,
     address: Endpoint,
-    message: Extract<Message, { kind: Kind }>,
+    message: Extract<AnyMessage, { kind: Kind }>,
     { timeoutMs = defaultTimeoutMs }: { timeoutMs?: number } = {},
-  ): Promise<Reply<Kind>> {
+  ): Promise<AnyReply<Kind>> {
     const attempt = new Attempt(node, message.kind, timeoutMs);
-    const ask = async (): Promise<Reply<Kind>> => {
+    const ask = async (): Promise<AnyReply<Kind>> => {
       const connecting = this.peer(this.peers, node, address).connection(address, attempt.leftMs());
       const connection = connecting instanceof Promise ? await connecting : connecting;
       if (attempt.over) throw attempt.late();
@@ -220,11 +221,11 @@ class Attempt {
   }
 }
 
-async function exchange<Kind extends MessageKind>(
+async function exchange<Kind extends AnyKind>(
   connection: Connection,
-  message: Extract<Message, { kind: Kind }>,
+  message: Extract<AnyMessage, { kind: Kind }>,
   { attempt, replyBytes }: { attempt: Attempt; replyBytes: number },
-): Promise<Reply<Kind>> {
+): Promise<AnyReply<Kind>> {
   const body = encodeMessage(message);
   const stream = connection.request(messagePath, {
     'content-type': jsonType,

@@ -3,21 +3,22 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Endpoint } from '../datapath/types.js';
-import type { Message, NodeName, Reply } from '../protocol/messages.js';
+import type { NodeName } from '../protocol/messages.js';
 import { issueNode, makeAuthority } from './certificates.js';
 import { SignallingClient, type ClientOptions } from './client.js';
 import { Credentials } from './credentials.js';
+import type { AnyMessage, AnyReply } from './kinds.js';
 import { SignallingServer, type ServerOptions } from './server.js';
 
 export interface Heard {
   from: NodeName;
-  message: Message;
+  message: AnyMessage;
 }
 
 export class Cluster {
   readonly heard: Heard[] = [];
   /** what servers answer; may be replaced */
-  reply: (from: NodeName, message: Message) => Promise<Reply> = () => Promise.resolve({ ok: true });
+  reply: (from: NodeName, message: AnyMessage) => Promise<AnyReply> = () => Promise.resolve({ ok: true });
   private readonly ends: Array<() => unknown> = [];
 
   private constructor(readonly dir: string) {}

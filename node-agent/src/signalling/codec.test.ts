@@ -4,7 +4,9 @@ import { Random } from '../packet-tests/prng.js';
 import type { Message, PreparePeer } from '../protocol/messages.js';
 import { decodeMessage, decodeReply, encodeMessage, encodeReply, maxReason } from './codec.js';
 import { maxFlows } from './flows.js';
+import type { AnyKind } from './kinds.js';
 import { messageKinds, randomMessage, randomReply } from './messages.fixture.js';
+import type { ReplicaFlows, ReportMessage } from './report.js';
 
 /** The error's field, or a plain failure where it is none of ours. */
 function refusedField(work: () => unknown): unknown {
@@ -20,7 +22,7 @@ function refusedField(work: () => unknown): unknown {
 type Json = Record<string, unknown>;
 
 /** A message of this kind as JSON, changed. */
-function changed(kind: Message['kind'], change: (json: Json) => void): Buffer {
+function changed(kind: AnyKind, change: (json: Json) => void): Buffer {
   const json = JSON.parse(encodeMessage(randomMessage(new Random(7), kind)).toString()) as Json;
   change(json);
   return Buffer.from(JSON.stringify(json));
@@ -85,6 +87,68 @@ describe('the codec', () => {
     ['a shared number of no flows', { count: 0 }, 'flows.addresses'],
   ])('refuses flows with %s', (_, change, field) => {
     expect(refusedField(() => decodeMessage(withFlows(change)))).toBe(field);
+  });
+
+  it('brings 10,000 replicas in 300 kB, and what they share once', () => {
+    const replica = (index: number): ReplicaFlows => ({
+      protocol: 'tcp',
+      address: `10.1.${index >> 8}.${index & 255}`,
+      port: 6379,
+      established: index % 300,
+      backlog: 0,
+    });
+    const replicas = Array.from({ length: 10_000 }, (_, index) => replica(index));
+    const many = { ...(randomMessage(new Random(3), 'report') as ReportMessage), replicas };
+    const bytes = encodeMessage(many);
+    expect(bytes.length).toBeLessThan(300_000);
+    expect(decodeMessage(bytes)).toEqual(many);
+  });
+
+  const replicas = {
+    count: 2,
+    addresses: ['10.1.0.2', '2001:db8::2'],
+    protocol: 0,
+    address: [0, 1],
+    port: 80,
+    established: [7, 0],
+    backlog: 0,
+  };
+  const ofReplicas = (change: Json) => ({ replicas: { ...replicas, ...change } });
+
+  it('takes a report that is right', () => {
+    const report = changed('report', (json) => Object.assign(json, ofReplicas({})));
+    expect(decodeMessage(report)).toMatchObject({
+      replicas: [
+        { protocol: 'tcp', address: '10.1.0.2', port: 80, established: 7, backlog: 0 },
+        { address: '2001:db8::2', established: 0 },
+      ],
+    });
+  });
+
+  it.each<[string, Json, string]>([
+    ['a port of 0', ofReplicas({ port: 0 }), 'replicas.port'],
+    ['fewer flows than none', ofReplicas({ established: [1, -1] }), 'replicas.established[1]'],
+    ['a backlog with a fraction', ofReplicas({ backlog: 0.5 }), 'replicas.backlog'],
+    ['too many replicas', ofReplicas({ count: 20_001 }), 'replicas.count'],
+    ['a column that is too short', ofReplicas({ address: [0] }), 'replicas.address'],
+    [
+      'more addresses than replicas',
+      ofReplicas({ addresses: Array(3).fill('10.1.0.2') }),
+      'replicas.addresses',
+    ],
+    ['an unknown column', ofReplicas({ weight: 1 }), 'replicas'],
+    ['replicas that are no columns', { replicas: [] }, 'replicas'],
+    ['an address in another form', { died: ['10.1.0.2', '010.1.0.3'] }, 'died[1]'],
+    ['too many addresses', { pods: Array(20_001).fill('10.1.0.2') }, 'pods'],
+    ['a move to another family', { left: [{ address: '10.1.0.2', now: '2001:db8::2' }] }, 'left[0]'],
+    ['a move to nowhere', { left: [{ address: '10.1.0.2' }] }, 'left[0].now'],
+    ['a uid with a space', { moved: [{ address: '10.1.0.2', uid: 'a b' }] }, 'moved[0].uid'],
+    ['no sequence', { sequence: undefined }, 'sequence'],
+    ['a sequence of 0', { sequence: 0 }, 'sequence'],
+    ['a wish that is a number', { load: 1 }, 'load'],
+  ])('refuses a report with %s', (_, change, field) => {
+    const report = changed('report', (json) => Object.assign(json, change));
+    expect(refusedField(() => decodeMessage(report))).toBe(field);
   });
 
   const long = 'a'.repeat(254);

@@ -1,14 +1,10 @@
 /** Messages and replies to bytes and back: JSON, with lists of flows by columns (flows.ts). What is read is checked. Pure. */
 import type {
   Difference,
-  Message,
-  MessageKind,
   OutcomeWord,
   Refusal,
   Refused,
   Release,
-  Replies,
-  Reply,
   Stray,
   SwitchReport,
   TargetAddresses,
@@ -31,6 +27,8 @@ import {
 import { addressFamily } from './addresses.js';
 import { maxFlows, peerFlows, targetFlows } from './flows.js';
 import { isNodeName } from './identity.js';
+import type { AnyAccepted, AnyKind, AnyMessage, AnyReply } from './kinds.js';
+import { reportFields, sentReport, uid } from './report.js';
 
 /** Nodes of a cluster are 5,000; twice as many are no mistake yet. */
 const maxNodes = 10_000;
@@ -75,7 +73,7 @@ const workload = record<{ name: string; uid: string }>({
     63 + 1 + 253,
     new RegExp(`^${label}/(?=.{1,253}$)${label}(?:\\.${label})*$`),
   ),
-  uid: text('a uid: letters, digits, ".", "_", ":" and "-"', 128, /^[A-Za-z0-9._:-]+$/),
+  uid,
 });
 
 const targetAddresses: Field<TargetAddresses> = record(
@@ -118,10 +116,11 @@ const report: Field<SwitchReport> = record<SwitchReport>({
   replayed: whole(0, Number.MAX_SAFE_INTEGER),
 });
 
-type Body<Kind extends MessageKind> = Omit<Extract<Message, { kind: Kind }>, 'kind'>;
+type Body<Kind extends AnyKind> = Omit<Extract<AnyMessage, { kind: Kind }>, 'kind'>;
+type Answer<Kind extends AnyKind> = Omit<AnyAccepted<Kind>, 'ok'>;
 
 /** Every field of every message. The types see to it that none is forgotten. */
-const messageFields: { [Kind in MessageKind]: Fields<Body<Kind>> } = {
+const messageFields: { [Kind in AnyKind]: Fields<Body<Kind>> } = {
   prepareTarget: {
     migration,
     epoch,
@@ -142,13 +141,14 @@ const messageFields: { [Kind in MessageKind]: Fields<Body<Kind>> } = {
   abort: { migration },
   outcome: { migration },
   ended: { migration, flows: peerFlows },
+  report: reportFields,
 };
 
 const words: Record<OutcomeWord, true> = { undecided: true, released: true, aborted: true, unknown: true };
 
-export const messageKinds = Object.keys(messageFields) as readonly MessageKind[];
+export const messageKinds = Object.keys(messageFields) as readonly AnyKind[];
 
-const replyFields: { [Kind in MessageKind]: Field<Replies[Kind]> } = {
+const replyFields: { [Kind in AnyKind]: Field<Answer<Kind>> } = {
   prepareTarget: record({ addresses: targetAddresses }),
   targetFlows: record<object>({}),
   restore: record<object>({}),
@@ -160,7 +160,7 @@ const replyFields: { [Kind in MessageKind]: Field<Replies[Kind]> } = {
   unhold: record<object>({}),
   rsyn: record({ replayed: whole(0, Number.MAX_SAFE_INTEGER) }),
   abort: record<object>({}),
-  outcome: record<Replies['outcome']>(
+  outcome: record<Answer<'outcome'>>(
     {
       word: oneOf(Object.keys(words) as OutcomeWord[]),
       release: record({ peers: releasedPeers, strays }),
@@ -168,6 +168,7 @@ const replyFields: { [Kind in MessageKind]: Field<Replies[Kind]> } = {
     ['release'],
   ),
   ended: record<object>({}),
+  report: sentReport,
 };
 
 const refusalNames: Record<Refusal, true> = {
@@ -187,25 +188,25 @@ const refused = record<Omit<Refused, 'ok'>>({
 
 const bodies = Object.fromEntries(
   Object.entries(messageFields).map(([kind, fields]) => [kind, record(fields as Fields<object>)]),
-) as Record<MessageKind, Field<object>>;
+) as Record<AnyKind, Field<object>>;
 
-export function encodeMessage(message: Message): Buffer {
+export function encodeMessage(message: AnyMessage): Buffer {
   const body = bodies[message.kind].write(message) as object;
   return Buffer.from(JSON.stringify({ kind: message.kind, ...body }));
 }
 
 /** @throws ServalError ERR_BAD_INPUT, with the field in `details.field` */
-export function decodeMessage(buffer: Buffer): Message {
+export function decodeMessage(buffer: Buffer): AnyMessage {
   const json = parseJson(buffer, maxDepth);
   if (!isObject(json)) throw badField('', 'it is no object');
   const { kind, ...body } = json;
   if (typeof kind !== 'string' || !Object.hasOwn(bodies, kind))
     throw badField('kind', 'it is no kind of message that is known here');
-  return { kind, ...bodies[kind as MessageKind].read(body, '') } as Message;
+  return { kind, ...bodies[kind as AnyKind].read(body, '') } as AnyMessage;
 }
 
 /** A reason that is too long is cut. */
-export function encodeReply<Kind extends MessageKind>(kind: Kind, reply: Reply<Kind>): Buffer {
+export function encodeReply<Kind extends AnyKind>(kind: Kind, reply: AnyReply<Kind>): Buffer {
   const json = reply.ok
     ? { ok: true, ...(replyFields[kind].write(reply) as object) }
     : { ok: false, refusal: reply.refusal, reason: reply.reason.slice(0, maxReason) };
@@ -213,11 +214,11 @@ export function encodeReply<Kind extends MessageKind>(kind: Kind, reply: Reply<K
 }
 
 /** @throws ServalError ERR_BAD_INPUT, with the field in `details.field` */
-export function decodeReply<Kind extends MessageKind>(kind: Kind, buffer: Buffer): Reply<Kind> {
+export function decodeReply<Kind extends AnyKind>(kind: Kind, buffer: Buffer): AnyReply<Kind> {
   const json = parseJson(buffer, maxDepth);
   if (!isObject(json)) throw badField('', 'it is no object');
   const { ok, ...body } = json;
   if (typeof ok !== 'boolean') throw badField('ok', 'it is neither true nor false');
   if (!ok) return { ok, ...refused.read(body, '') };
-  return { ok, ...replyFields[kind].read(body, '') };
+  return { ok, ...replyFields[kind].read(body, '') } as AnyReply<Kind>;
 }

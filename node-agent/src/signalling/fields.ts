@@ -62,6 +62,14 @@ export function whole(min: number, max: number): Field<number> {
   };
 }
 
+export const boolean: Field<boolean> = {
+  write: identity,
+  read(json, path) {
+    if (typeof json !== 'boolean') throw badField(path, 'it is neither true nor false');
+    return json;
+  },
+};
+
 export const finite: Field<number> = {
   write: identity,
   read(json, path) {

@@ -5,16 +5,11 @@
  */
 import type { Endpoint, Protocol } from '../datapath/types.js';
 import type { PeerFlow, TargetFlow } from '../protocol/messages.js';
-import { addressFamily } from './addresses.js';
-import { array, badField, isObject, isWhole, shortened, type Field } from './fields.js';
+import { AddressBook, column, Numbers, onlyFields, protocols, readAddresses } from './columns.js';
+import { badField, isObject, isWhole, type Field } from './fields.js';
 
 /** Most flows in one list. */
 export const maxFlows = 250_000;
-
-const protocols: readonly Protocol[] = ['tcp', 'udp'];
-
-/** A column: the number of all flows, or one for each. */
-type Column = number | number[];
 
 /** How flows of one shape fall apart into their endpoints, and how they are put together again. */
 interface Shape<Flow> {
@@ -43,39 +38,6 @@ const targetShape: Shape<TargetFlow> = {
     ({ protocol, identity: { local: a, remote: b }, wire: { local: c, remote: d } }) as TargetFlow,
 };
 
-/** Numbers addresses as they come. The last one mostly comes again. */
-class AddressBook {
-  readonly addresses: string[] = [];
-  private readonly numbers = new Map<string, number>();
-  private last = '';
-  private lastNumber = -1;
-
-  number(address: string): number {
-    if (address !== this.last || this.lastNumber === -1) {
-      this.lastNumber = this.numbers.get(address) ?? this.add(address);
-      this.last = address;
-    }
-    return this.lastNumber;
-  }
-
-  private add(address: string): number {
-    const number = this.addresses.push(address) - 1;
-    this.numbers.set(address, number);
-    return number;
-  }
-}
-
-/** One number where all are the same. */
-function column<Flow>(flows: readonly Flow[], number: (flow: Flow) => number): Column {
-  const numbers = new Array<number>(flows.length);
-  let same = flows.length > 0;
-  for (let index = 0; index < flows.length; index++) {
-    numbers[index] = number(flows[index] as Flow);
-    same &&= numbers[index] === numbers[0];
-  }
-  return same ? (numbers[0] as number) : numbers;
-}
-
 function writeFlows<Flow extends { protocol: Protocol }>(
   shape: Shape<Flow>,
   flows: readonly Flow[],
@@ -92,46 +54,10 @@ function writeFlows<Flow extends { protocol: Protocol }>(
   return { ...json, addresses: book.addresses };
 }
 
-/** Numbers of one column, checked; a shared one is not multiplied. */
-class Numbers {
-  private constructor(
-    private readonly shared: number,
-    private readonly each: readonly number[] | undefined,
-  ) {}
-
-  static read(json: unknown, bounds: { count: number; min: number; max: number }, path: string): Numbers {
-    const { count, min, max } = bounds;
-    const fits = `a whole number from ${min} to ${max}`;
-    if (!Array.isArray(json)) {
-      // Of no flows there is no number to share, but an empty list.
-      if (!isWhole(json, min, max) || count === 0) throw badField(path, `it is neither a list nor ${fits}`);
-      return new Numbers(json, undefined);
-    }
-    if (json.length !== count) throw badField(path, `it has ${json.length} entries for ${count} flows`);
-    for (let index = 0; index < count; index++)
-      if (!isWhole(json[index], min, max)) throw badField(`${path}[${index}]`, `it is not ${fits}`);
-    return new Numbers(0, json as number[]);
-  }
-
-  at(index: number): number {
-    return this.each === undefined ? this.shared : (this.each[index] as number);
-  }
-}
-
-function readAddresses(json: unknown, path: string, most: number) {
-  const addresses = array(json, most, path);
-  const families = addresses.map(addressFamily);
-  const bad = families.indexOf(0);
-  if (bad !== -1) throw badField(`${path}[${bad}]`, 'it is no IPv4 or IPv6 address in its canonical form');
-  return { addresses: addresses as string[], families };
-}
-
 function readFlows<Flow>(shape: Shape<Flow>, json: unknown, path: string): Flow[] {
   if (!isObject(json)) throw badField(path, 'it is no object');
   const columns = shape.ends.flatMap(([name]) => [name, `${name}Port`]);
-  const known = ['count', 'addresses', 'protocol', ...columns];
-  for (const name of Object.keys(json))
-    if (!known.includes(name)) throw badField(path, `it has an unknown field ${shortened(name)}`);
+  onlyFields(json, ['count', 'addresses', 'protocol', ...columns], path);
   const { count } = json;
   if (!isWhole(count, 0, maxFlows))
     throw badField(`${path}.count`, `it is no whole number from 0 to ${maxFlows}`);

@@ -7,8 +7,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { ServalError } from '@serval/api';
 import { Random } from '../packet-tests/prng.js';
-import type { MessageKind } from '../protocol/messages.js';
 import { decodeMessage, decodeReply, encodeMessage, encodeReply } from './codec.js';
+import type { AnyKind } from './kinds.js';
 import { messageKinds, randomMessage, randomReply } from './messages.fixture.js';
 
 const seed = 20_261_125;
@@ -43,7 +43,7 @@ const oddities: readonly string[] = [
   '2147483648',
 ];
 
-type Sample = { kind: MessageKind | undefined; bytes: Buffer };
+type Sample = { kind: AnyKind | undefined; bytes: Buffer };
 
 /** A valid message (kind undefined) or a valid reply to that kind. */
 function valid(random: Random): Sample {

@@ -19,6 +19,8 @@ export {
 } from './client.js';
 export { randomly, type Chances, type Interfere, type Mishap } from './interference.js';
 export { messageKinds } from './codec.js';
+export type { AnyKind, AnyMessage, AnyReply } from './kinds.js';
+export type { NodeReport, ReplicaFlows, ReportMessage, ReportReply, SentReport } from './report.js';
 export { seeded } from './seeded.js';
 export { certificateFaults, isNodeName, type CertificateFault } from './identity.js';
 export { decodeMessage, decodeReply, encodeMessage, encodeReply } from './codec.js';

@@ -2,7 +2,8 @@
  * A bad network, for tests: requests and replies are lost, doubled, delayed. Off unless a test hands it in; it works on
  * messages as a whole, so that TLS and HTTP/2 stay as they are and a run can be repeated from its seed.
  */
-import type { MessageKind, NodeName } from '../protocol/messages.js';
+import type { NodeName } from '../protocol/messages.js';
+import type { AnyKind } from './kinds.js';
 
 /** What happens to one request and its reply; nothing where empty. */
 export interface Mishap {
@@ -17,7 +18,7 @@ export interface Mishap {
 }
 
 /** `node`: the other end. Asked once for each request. */
-export type Interfere = (about: { node: NodeName; kind: MessageKind }) => Mishap;
+export type Interfere = (about: { node: NodeName; kind: AnyKind }) => Mishap;
 
 export interface Chances {
   /** of a request and of a reply, each; from 0 to 1 */
@@ -27,7 +28,7 @@ export interface Chances {
   /** longest delay, ms */
   delayMs?: number;
   /** of these messages only; absent: of all */
-  kinds?: readonly MessageKind[];
+  kinds?: readonly AnyKind[];
 }
 
 /** Mishaps by chance. `random` gives numbers from 0 to below 1; a seeded one makes the run repeatable. */

@@ -1,13 +1,14 @@
-/** One message to the server: read within bounds, decoded, handed to the protocol, answered. */
+/** One message to the server: read within bounds, decoded, handed on, answered. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { ServalError } from '@serval/api';
-import type { Message, NodeName, Reply } from '../protocol/messages.js';
+import type { NodeName } from '../protocol/messages.js';
 import { decodeMessage, encodeReply } from './codec.js';
 import { interfered, type Interfere } from './interference.js';
+import type { AnyMessage, AnyReply } from './kinds.js';
 import { readBody, tooLong } from './wire.js';
 
 /** `from` is what the sender's certificate says. A rejection is answered with its error. */
-export type MessageHandler = (from: NodeName, message: Message) => Promise<Reply>;
+export type MessageHandler = (from: NodeName, message: AnyMessage) => Promise<AnyReply>;
 
 export interface MessageRoute {
   from: NodeName;
@@ -28,7 +29,7 @@ export async function answerMessage(
   if (Number(headers['content-length'] ?? 0) > bodyBytes) throw tooLong(bodyBytes);
   const body = await inTime(bodyMs, readBody(stream, { bytes: bodyBytes, account }));
   const message = decodeMessage(body);
-  const handle = (): Promise<Reply> => route.handler(from, message);
+  const handle = (): Promise<AnyReply> => route.handler(from, message);
   const mishap = interfere?.({ node: from, kind: message.kind });
   const reply = await (mishap === undefined ? handle() : interfered(mishap, handle));
   return encodeReply(message.kind, reply);

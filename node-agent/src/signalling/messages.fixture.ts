@@ -1,18 +1,12 @@
 /** Random valid messages and replies, for tests of what carries them. */
 import type { Endpoint, FlowTuple } from '../datapath/types.js';
-import type {
-  Difference,
-  Message,
-  MessageKind,
-  PeerFlow,
-  Reply,
-  Stray,
-  TargetFlow,
-} from '../protocol/messages.js';
+import type { Difference, PeerFlow, Stray, TargetFlow } from '../protocol/messages.js';
 import type { Random } from '../packet-tests/prng.js';
 import { addressText } from '../datapath/address.js';
+import type { AnyKind, AnyMessage, AnyReply } from './kinds.js';
+import type { SentReport } from './report.js';
 
-export const messageKinds: readonly MessageKind[] = [
+export const messageKinds: readonly AnyKind[] = [
   'prepareTarget',
   'targetFlows',
   'restore',
@@ -26,6 +20,7 @@ export const messageKinds: readonly MessageKind[] = [
   'abort',
   'outcome',
   'ended',
+  'report',
 ];
 
 export function hex(random: Random, digits: number): string {
@@ -80,14 +75,37 @@ function stray(random: Random): Stray {
 const node = (random: Random): string => `node-${random.below(1000)}.rack-${random.below(9)}`;
 const workload = (random: Random) => ({ name: `shop/redis-${random.below(9)}`, uid: hex(random, 32) });
 
-export function randomMessage(random: Random, kind: MessageKind = random.pick(messageKinds)): Message {
+export function sentReport(random: Random): SentReport {
+  const some = (): string => address(random, random.pick([4, 6] as const));
+  const addresses = (): string[] => several(random, 4, some);
+  return {
+    replicas: several(random, 6, () => ({
+      protocol: random.pick(['tcp', 'udp'] as const),
+      address: some(),
+      port: 1 + random.below(65_535),
+      established: random.below(100_000),
+      backlog: random.below(3),
+    })),
+    moving: addresses(),
+    left: several(random, 3, () => {
+      const family = random.pick([4, 6] as const);
+      return { address: address(random, family), now: address(random, family) };
+    }),
+    died: addresses(),
+    pods: addresses(),
+    sequence: 1 + random.below(1_000_000),
+    moved: several(random, 3, () => ({ address: some(), uid: hex(random, 32) })),
+  };
+}
+
+export function randomMessage(random: Random, kind: AnyKind = random.pick(messageKinds)): AnyMessage {
   const migration = hex(random, 16);
   const nonce = hex(random, 32);
   const epoch = random.below(1000);
   const sequence = 1 + random.below(50);
   const flows = (): PeerFlow[] => several(random, 6, () => peerFlow(random));
   const strays = several(random, 3, () => stray(random));
-  const messages: { [Kind in MessageKind]: () => Extract<Message, { kind: Kind }> } = {
+  const messages: { [Kind in AnyKind]: () => Extract<AnyMessage, { kind: Kind }> } = {
     prepareTarget: () => ({
       kind: 'prepareTarget',
       migration,
@@ -121,11 +139,12 @@ export function randomMessage(random: Random, kind: MessageKind = random.pick(me
     abort: () => ({ kind: 'abort', migration }),
     outcome: () => ({ kind: 'outcome', migration }),
     ended: () => ({ kind: 'ended', migration, flows: flows() }),
+    report: () => ({ kind: 'report', ...sentReport(random), load: random.chance(50) }),
   };
   return messages[kind]();
 }
 
-export function randomReply(random: Random, kind: MessageKind): Reply {
+export function randomReply(random: Random, kind: AnyKind): AnyReply {
   if (random.chance(25))
     return { ok: false, refusal: random.pick(['busy', 'badNonce'] as const), reason: 'why' };
   const nonce = hex(random, 32);
@@ -138,6 +157,7 @@ export function randomReply(random: Random, kind: MessageKind): Reply {
   if (kind === 'preparePeer') return { ok: true, nonce, unknown };
   if (kind === 'hold') return { ok: true, unknown };
   if (kind === 'rsyn') return { ok: true, replayed: random.below(9) };
+  if (kind === 'report') return { ok: true, ...sentReport(random) };
   if (kind !== 'outcome') return { ok: true };
   if (random.chance(50)) return { ok: true, word: random.pick(['undecided', 'aborted', 'unknown'] as const) };
   const release = { peers: [{ node: node(random), nonce }], strays: several(random, 3, () => stray(random)) };

@@ -50,7 +50,7 @@ describe('requests', () => {
     const client = await cluster.client('a');
     cluster.reply = async (_, message) => {
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
-      return { ok: false, refusal: 'busy', reason: message.migration };
+      return { ok: false, refusal: 'busy', reason: 'migration' in message ? message.migration : '' };
     };
     const ids = Array.from({ length: 500 }, (_, index) => index.toString(16).padStart(16, '0'));
     const replies = await Promise.all(
