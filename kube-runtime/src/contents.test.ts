@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Contents, type Change } from './contents.js';
-import { nodeText, podText } from './testing.fixture.js';
+import { nodeText, podText, service, slice } from './testing.fixture.js';
 
 const a = 'ServalNode a';
 const b = 'ServalNode b';
@@ -61,6 +61,51 @@ describe('Contents', () => {
     expect(contents.fileOf(a)).toBe('f');
     expect(brief(contents.setFile('f', undefined).changes)).toEqual([`modified ${a}`]);
     expect(contents.get(a)).toMatchObject({ spec: { address: '192.0.2.7:1' } });
+  });
+
+  it('hands it on to the first by name of those that have it', () => {
+    const contents = new Contents();
+    for (const [index, file] of ['m', 'z', 'b'].entries())
+      contents.setFile(file, nodeText('a', `h:${index + 1}`));
+    const ownerAfter = (file: string): unknown => {
+      contents.setFile(file, undefined);
+      return contents.fileOf(a);
+    };
+    expect([ownerAfter('m'), ownerAfter('b'), ownerAfter('z')]).toEqual(['b', 'z', undefined]);
+    expect(contents.list('ServalNode')).toEqual([]);
+  });
+
+  it('reads only what has changed of a file of several, and keeps the objects of the others', () => {
+    const contents = new Contents();
+    const text = (...addresses: string[]): string =>
+      ['x', 'y', 'z']
+        .map((name, index) => JSON.stringify(slice(name, 'web', [addresses[index] ?? '10.1.0.1'])))
+        .join('\n---\n');
+    const get = (name: string): unknown => contents.get(`EndpointSlice default/${name}`);
+    contents.setFile('f', text());
+    const before = ['x', 'y', 'z'].map(get);
+    expect(brief(contents.setFile('f', text('10.1.0.1', '10.1.0.2')).changes)).toEqual([
+      'modified EndpointSlice default/y',
+    ]);
+    expect(get('x')).toBe(before[0]);
+    expect(get('y')).toMatchObject({ endpoints: [{ addresses: ['10.1.0.2'] }] });
+    expect(get('z')).toBe(before[2]);
+    expect(brief(contents.setFile('f', `${text()}\n`).changes)).toEqual(['modified EndpointSlice default/y']);
+    expect(get('z')).toBe(before[2]);
+  });
+
+  it('keeps 100,000 endpoints of one service', () => {
+    const contents = new Contents();
+    contents.setFile('s', JSON.stringify(service('web')));
+    for (let i = 0; i < 100; i += 1) {
+      const addresses = Array.from({ length: 1_000 }, (_, j) => `10.${i}.${j >> 8}.${j & 255}`);
+      const { changes } = contents.setFile(`f${i}`, JSON.stringify(slice(`web-${i}`, 'web', addresses)));
+      expect(brief(changes)).toEqual([`added EndpointSlice default/web-${i}`]);
+    }
+    const slices = contents.list('EndpointSlice') as Array<ReturnType<typeof slice>>;
+    const all = slices.flatMap(({ endpoints }) => endpoints.map(({ addresses }) => addresses[0]));
+    expect(new Set(all).size).toBe(100_000);
+    expect(contents.list('ServalService')).toHaveLength(1);
   });
 
   it('counts the first of two documents of one name', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,7 +7,17 @@ import type { ServalMigration } from '@serval/api';
 import { DirectoryStore, type DirectoryOptions } from './directory.js';
 import { NodeDirectory } from './nodes.js';
 import type { ResourceProblem } from './store.js';
-import { migration, node, nodeText, pod, podText, until, withDirectory } from './testing.fixture.js';
+import {
+  migration,
+  node,
+  nodeText,
+  pod,
+  podText,
+  service,
+  slice,
+  until,
+  withDirectory,
+} from './testing.fixture.js';
 
 interface Seen {
   store: DirectoryStore;
@@ -150,6 +161,103 @@ describe('DirectoryStore reads', () => {
     }));
 });
 
+/** A file is taken at once, or not before this is over. */
+const longQuiet = { quietMs: 60_000, relistMs: 60_000 };
+
+function replaceNow(path: string, text: string): void {
+  writeFileSync(`${path}.tmp`, text);
+  renameSync(`${path}.tmp`, path);
+}
+
+describe('DirectoryStore takes a file', () => {
+  it('that is renamed into place at once, again and again', () =>
+    withStore(async ({ store, directory, nodes }) => {
+      const file = join(directory, 'n.yaml');
+      for (let i = 1; i <= 50; i += 1) {
+        replaceNow(file, nodeText('a', `192.0.2.1:${i}`));
+        await until(`change ${i}`, () => nodes.length === i);
+        expect(store.get('ServalNode', 'a')?.spec.address).toBe(`192.0.2.1:${i}`);
+      }
+    }, longQuiet));
+
+  // Without a pause, so that the store sees the end only, with all that the kernel has told.
+  it.each<[string, (file: string) => void]>([
+    ['created and written', (file) => writeFileSync(`${file}.yaml`, nodeText('b'))],
+    [
+      'removed and written anew',
+      (file) => {
+        rmSync(file);
+        writeFileSync(file, nodeText('a', '192.0.2.1:1'));
+      },
+    ],
+    [
+      'renamed into place and then written on',
+      (file) => {
+        replaceNow(file, nodeText('a', '192.0.2.1:1'));
+        appendFileSync(file, `---\n${nodeText('b')}`);
+      },
+    ],
+    ['renamed into place and empty', (file) => replaceNow(file, '')],
+  ])('that is %s when it is quiet, not at once', (_, write) =>
+    withStore(
+      async ({ directory, nodes, problems }) => {
+        write(join(directory, 'n.yaml'));
+        // Longer than what is renamed takes, which comes after it.
+        for (let i = 1; i <= 5; i += 1) {
+          replaceNow(join(directory, 'known.yaml'), nodeText('known', `192.0.2.1:${i}`));
+          await until('known', () => nodes.filter((event) => event.endsWith('known')).length === i);
+        }
+        expect(nodes.filter((event) => !event.endsWith('known'))).toEqual(['added a']);
+        expect(problems).toEqual([]);
+      },
+      longQuiet,
+      (directory) => writeFile(join(directory, 'n.yaml'), nodeText('a')),
+    ),
+  );
+
+  it('of one service without a word of the others', () =>
+    withStore(
+      async ({ store, directory }) => {
+        const seen: string[] = [];
+        store.watch('EndpointSlice', ({ type, object: { metadata, endpoints } }) =>
+          seen.push(`${type} ${metadata.name}: ${endpoints.map(({ addresses }) => addresses[0]).join()}`),
+        );
+        expect(seen).toHaveLength(300);
+        seen.length = 0;
+        replaceNow(join(directory, 'web-7.json'), JSON.stringify(slice('web-7', 'web', ['10.2.0.1'])));
+        await until('the change', () => seen.length > 0);
+        await rm(join(directory, 'web-8.json'));
+        await until('the removal', () => seen.length > 1);
+        expect(seen).toEqual(['modified web-7: 10.2.0.1', 'deleted web-8: 10.1.0.8']);
+        expect(store.list('ServalService')).toEqual([service('web')]);
+      },
+      {},
+      async (directory) => {
+        await writeFile(join(directory, 'web.json'), JSON.stringify(service('web')));
+        for (let i = 0; i < 300; i += 1)
+          await writeFile(
+            join(directory, `web-${i}.json`),
+            JSON.stringify(slice(`web-${i}`, 'web', [`10.1.${i >> 8}.${i & 255}`])),
+          );
+      },
+    ));
+
+  it('as not removed where its directory is gone, also when it is looked for', () =>
+    withStore(
+      async ({ store, directory, nodes, problems }) => {
+        await store.apply(node('a'));
+        const away = `${directory}-away`;
+        await rename(directory, away);
+        await rm(join(away, 'servalnode_a.yaml'));
+        await until('the problem', () => problems.some(({ reason }) => reason.includes('stays in use')));
+        expect(nodes).toEqual(['added a']);
+        await rename(away, directory);
+        await until('the removal', () => nodes.includes('deleted a'));
+      },
+      { quietMs: 5, relistMs: 20 },
+    ));
+});
+
 describe('DirectoryStore writes', () => {
   it('an object, with an identity, and tells it once', () =>
     withStore(async ({ store, directory, nodes }) => {
@@ -185,6 +293,24 @@ describe('DirectoryStore writes', () => {
       const nameless = { ...node('../../etc/x') };
       await expect(store.apply(nameless)).rejects.toMatchObject({ code: 'ERR_BAD_INPUT' });
       expect(await readdir(directory)).toEqual(['status']);
+    }));
+
+  it('slices, without what is not used, and services with their status', () =>
+    withStore(async ({ store, directory }) => {
+      const plain = slice('web-1', 'web', ['10.1.0.1']);
+      const hinted = plain.endpoints.map((endpoint) => ({ ...endpoint, hints: {} }));
+      const applied = await store.apply<'EndpointSlice'>({ ...plain, endpoints: hinted });
+      expect(applied.endpoints).toEqual([{ addresses: ['10.1.0.1'], conditions: { ready: true } }]);
+      await expect(store.patchStatus('EndpointSlice', 'default/web-1', {} as never)).rejects.toMatchObject({
+        code: 'ERR_BAD_INPUT',
+        reason: expect.stringContaining('no status'),
+      });
+      await store.apply(service('web'));
+      await store.patchStatus('ServalService', 'default/web', { conditions: [] });
+      const again = await DirectoryStore.open({ directory });
+      expect(again.get('EndpointSlice', 'default/web-1')).toEqual(applied);
+      expect(again.get('ServalService', 'default/web')).toMatchObject({ status: { conditions: [] } });
+      await again.close();
     }));
 
   it('no other spec into a migration', () =>

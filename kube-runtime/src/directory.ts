@@ -98,7 +98,7 @@ export class DirectoryStore implements ResourceStore {
       if (old !== undefined && isDeepStrictEqual(old, next)) return this.#accept(file, text);
       const written = replaceDocument(text, key, next);
       await writeWhole(this.#path(file), written);
-      await this.#accept(file, written);
+      this.#accept(file, written);
     });
     return this.#contents.get(key) as Kinds[Name];
   }
@@ -135,7 +135,7 @@ export class DirectoryStore implements ResourceStore {
       const text = replaceDocument((await readIfThere(this.#path(file))) ?? '', key, undefined);
       if (hasDocuments(text)) await writeWhole(this.#path(file), text);
       else await rm(this.#path(file), { force: true });
-      await this.#accept(file, hasDocuments(text) ? text : undefined);
+      this.#accept(file, hasDocuments(text) ? text : undefined);
     });
     return found;
   }
@@ -150,15 +150,15 @@ export class DirectoryStore implements ResourceStore {
   // --- what files say
 
   /** After a write of our own: it counts at once. */
-  async #accept(file: string, text: string | undefined): Promise<void> {
-    await this.#files.accept(file);
-    await this.#update(file, text);
+  #accept(file: string, text: string | undefined): void {
+    this.#files.accept(file);
+    this.#update(file, text);
   }
 
-  async #update(file: string, text: string | undefined): Promise<void> {
+  #update(file: string, text: string | undefined): void {
     const { changes, problems, doubles } = this.#contents.setFile(file, text);
     for (const { owner, problem } of doubles)
-      if ((await signatureOf(this.#path(owner))) !== undefined) problems.push(problem);
+      if (signatureOf(this.#path(owner)) !== undefined) problems.push(problem);
     for (const problem of problems) this.#problem({ ...problem, file: this.#path(file) });
     for (const change of changes) {
       this.#emit(change);
@@ -175,7 +175,7 @@ export class DirectoryStore implements ResourceStore {
     };
     const removeIfThere = async (): Promise<void> => {
       // Most have none: 10,000 services that go at once don't take the lock for that.
-      if (await this.#statusFiles.exists(key)) await this.#write(remove);
+      if (this.#statusFiles.exists(key)) await this.#write(remove);
     };
     void removeIfThere().catch((error: unknown) => this.#report(`status of ${key}`, error));
   }

@@ -55,6 +55,22 @@ describe('readDocuments', () => {
     },
   );
 
+  it('does not read again what it is told of', () => {
+    const text = `${nodeText('a')}---\n${nodeText('b')}`;
+    const [a, b] = readDocuments('f.yaml', text);
+    const known = new Map([[b?.mark ?? '', node('b-as-known')]]);
+    const [newA, newB] = readDocuments('f.yaml', text.replace('7946', '7947'), known);
+    expect(newA?.mark).not.toBe(a?.mark);
+    expect(newA?.object).toMatchObject({ spec: { address: '192.0.2.1:7947' } });
+    expect(newB).toEqual({
+      number: 2,
+      key: 'ServalNode b-as-known',
+      object: node('b-as-known'),
+      problems: [],
+      mark: b?.mark,
+    });
+  });
+
   it('gives frozen objects', () => {
     const object = readDocuments('f.yaml', nodeText('h'))[0]?.object;
     expect(() => Object.assign(object?.metadata as object, { name: 'x' })).toThrow(TypeError);

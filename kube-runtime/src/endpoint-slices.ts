@@ -38,6 +38,8 @@ const sharedConditions = new Shared<Conditions>(27);
 const sharedPorts = new Shared<Ports>(10_000);
 
 const shared = (text: string): string => sharedTexts.get(text, () => text);
+const sharedIfThere = (text: string | null | undefined): string | undefined =>
+  text ? shared(text) : undefined;
 
 /** What it gives is not frozen yet, but for what is shared. @param slice one that is valid */
 export function usedOf(slice: unknown, namespace: string): EndpointSlice {
@@ -57,21 +59,26 @@ function metadataOf(metadata: ObjectMeta, namespace: string): ObjectMeta {
   return present({ name, namespace: shared(namespace), uid, labels, annotations, creationTimestamp });
 }
 
-function endpointOf({ addresses, conditions, nodeName, zone, targetRef }: RawEndpoint): Endpoint {
-  const made: Endpoint = { addresses };
-  if (conditions) made.conditions = conditionsOf(conditions);
-  if (nodeName) made.nodeName = shared(nodeName);
-  if (zone) made.zone = shared(zone);
-  if (targetRef) {
-    const { kind, name, namespace, uid } = targetRef;
-    made.targetRef = present({
-      kind: kind === undefined ? undefined : shared(kind),
-      name,
-      namespace: namespace === undefined ? undefined : shared(namespace),
-      uid,
-    });
-  }
-  return made;
+/** All fields in one go where all are there: added one by one they take 64 bytes more. */
+function endpointOf({ addresses, ...more }: RawEndpoint): Endpoint {
+  const conditions = more.conditions ? conditionsOf(more.conditions) : undefined;
+  const nodeName = sharedIfThere(more.nodeName);
+  const zone = sharedIfThere(more.zone);
+  const targetRef = more.targetRef ? targetOf(more.targetRef) : undefined;
+  if (conditions && nodeName && zone)
+    return targetRef
+      ? { addresses, conditions, nodeName, zone, targetRef }
+      : { addresses, conditions, nodeName, zone };
+  return present({ addresses, conditions, nodeName, zone, targetRef });
+}
+
+function targetOf(target: NonNullable<Endpoint['targetRef']>): NonNullable<Endpoint['targetRef']> {
+  const kind = sharedIfThere(target.kind);
+  const namespace = sharedIfThere(target.namespace);
+  const { name, uid } = target;
+  return kind && namespace && name && uid
+    ? { kind, name, namespace, uid }
+    : present({ kind, name, namespace, uid });
 }
 
 function conditionsOf({ ready, serving, terminating }: OrNull<Conditions>): Conditions {

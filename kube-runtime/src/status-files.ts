@@ -18,14 +18,14 @@ export class StatusFiles {
     return parse(key, await readIfThere(this.#path(fileOf(key))));
   }
 
-  async exists(key: string): Promise<boolean> {
-    return (await signatureOf(this.#path(fileOf(key)))) !== undefined;
+  exists(key: string): boolean {
+    return signatureOf(this.#path(fileOf(key))) !== undefined;
   }
 
   async write(key: string, record: StatusRecord): Promise<void> {
     const path = this.#path(fileOf(key));
     await writeWhole(path, `${JSON.stringify(record, undefined, 2)}\n`);
-    this.#seen.set(fileOf(key), await signatureOf(path));
+    this.#seen.set(fileOf(key), signatureOf(path));
   }
 
   async remove(key: string): Promise<void> {
@@ -39,7 +39,7 @@ export class StatusFiles {
     const found: Array<[string, StatusRecord | undefined]> = [];
     for (const file of new Set(files)) {
       const key = keyOfFile(file);
-      const signature = key === undefined ? undefined : await signatureOf(this.#path(file));
+      const signature = key === undefined ? undefined : signatureOf(this.#path(file));
       if (key === undefined || signature === this.#seen.get(file)) continue;
       if (signature === undefined) this.#seen.delete(file);
       else this.#seen.set(file, signature);

@@ -10,7 +10,8 @@ import { watch, type FSWatcher } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { fileError, isEmpty, readIfThere, readNow, signatureOf } from './files.js';
+import { ServalError } from '@serval/api';
+import { isEmpty, readNow, signatureOf } from './files.js';
 
 export interface WatchOptions {
   directory: string;
@@ -26,7 +27,7 @@ export interface WatchDeps {
   /** work that is done one after the other, with the caller's own */
   inTurn: (work: () => Promise<void>) => Promise<void>;
   /** a file has this text now, or is gone */
-  read: (file: string, text: string | undefined) => Promise<void>;
+  read: (file: string, text: string | undefined) => void;
   /** '': the directory */
   report: (file: string, error: unknown) => void;
   /** also now and then, with everything else */
@@ -42,10 +43,9 @@ const resourceFile = /^[^.].*\.(ya?ml|json)$/;
 
 /** A renamed file waits so long for what would say that it was written in place, ms. */
 const renamedMs = 2;
-/** So many are looked at before others get their turn: 1 ms or so. */
-const batch = 32;
-/** At the start nothing else waits for long: others get their turn so often, ms. */
-const sliceMs = 10;
+/** So long files are looked at, or read at the start, before others get their turn, ms. */
+const lookMs = 1;
+const startMs = 10;
 /** The kernel keeps 16,384 events: after that many there may have been more. */
 const manyEvents = 8_192;
 const afterManyMs = 250;
@@ -82,8 +82,8 @@ export class WatchedFiles {
   }
 
   /** After a write of our own: it counts as it is. */
-  async accept(file: string): Promise<void> {
-    this.#remember(file, await signatureOf(this.#path(file)));
+  accept(file: string): void {
+    this.#remember(file, signatureOf(this.#path(file)));
   }
 
   /** Where the kernel can't tell, the listing now and then finds the changes all the same. */
@@ -100,20 +100,13 @@ export class WatchedFiles {
     }
   }
 
-  /** Without waiting for each file: of 20,000 that alone took 4 s. */
   async #readAll(): Promise<void> {
-    const files = await this.#list();
+    const files = (await this.#list()).sort();
     await this.deps.relist();
     let begun = performance.now();
     for (const file of files) {
-      try {
-        const { signature, text } = readNow(this.#path(file));
-        this.#remember(file, signature);
-        await this.deps.read(file, text);
-      } catch (error) {
-        this.deps.report(file, error);
-      }
-      if (performance.now() - begun < sliceMs) continue;
+      await this.#readFile(file);
+      if (performance.now() - begun < startMs) continue;
       await turnOfTheLoop();
       begun = performance.now();
     }
@@ -124,19 +117,31 @@ export class WatchedFiles {
     this.#events = 0;
     const files = [...new Set([...(await this.#list()), ...this.#read.keys()])];
     await this.deps.inTurn(this.deps.relist);
-    for (let start = 0; start < files.length && !this.#closed; start += batch)
-      await this.deps.inTurn(() => this.#sightAll(files.slice(start, start + batch)));
+    for (let next = 0; next < files.length && !this.#closed;) {
+      await this.deps.inTurn(async () => {
+        next = await this.#lookFrom(files, next);
+      });
+      await turnOfTheLoop();
+    }
+  }
+
+  /** Looks for a moment. Returns where to go on. */
+  async #lookFrom(files: readonly string[], first: number): Promise<number> {
+    const end = performance.now() + lookMs;
+    let next = first;
+    for (; next < files.length && performance.now() < end; next += 1) {
+      const file = files[next] ?? '';
+      try {
+        if (signatureOf(this.#path(file)) !== this.#read.get(file)) await this.#sight(file);
+      } catch (error) {
+        this.deps.report(file, error);
+      }
+    }
+    return next;
   }
 
   async #list(): Promise<string[]> {
-    return (await readdir(this.options.directory)).filter((file) => resourceFile.test(file)).sort();
-  }
-
-  async #sightAll(files: readonly string[]): Promise<void> {
-    const look = async (file: string): Promise<boolean> =>
-      (await signatureOf(this.#path(file))) !== this.#read.get(file);
-    const changed = await Promise.all(files.map(look));
-    for (const [index, file] of files.entries()) if (changed[index]) await this.#sight(file);
+    return (await readdir(this.options.directory)).filter((file) => resourceFile.test(file));
   }
 
   #noticed(file: string, renamed: boolean): void {
@@ -153,17 +158,17 @@ export class WatchedFiles {
 
   /** Read a file that has changed and counts; come back to one that does not count yet. */
   async #sight(file: string): Promise<void> {
-    const signature = await signatureOf(this.#path(file));
-    // What was told until now has come by the end of this turn.
-    if (this.#renamed.has(file)) await turnOfTheLoop();
+    const signature = signatureOf(this.#path(file));
     if (signature === this.#read.get(file)) return this.#forget(file);
     const now = performance.now();
     const before = this.#sightings.get(file);
     const since = before?.signature === signature ? (before?.since ?? now) : now;
-    const waitMs = this.#quietMs(file, signature) - (now - since);
-    if (waitMs <= 0) return this.#readFile(file, signature);
     this.#sightings.set(file, { signature, since });
-    this.#later(file, Math.ceil(waitMs));
+    const due = (): boolean => now - since >= this.#quietMs(file, signature);
+    // What was told until now of a renamed one has come by the end of this turn.
+    if (due() && this.#renamed.has(file)) await turnOfTheLoop();
+    if (!due()) return this.#later(file, Math.ceil(this.#quietMs(file, signature) - (now - since)));
+    return signature === undefined ? this.#remove(file) : this.#readFile(file, signature);
   }
 
   /** How long a file must not have changed before it counts, ms. */
@@ -174,22 +179,30 @@ export class WatchedFiles {
     return this.#renamed.has(file) && !isEmpty(signature) ? Math.min(renamedMs, quietMs) : quietMs;
   }
 
-  async #readFile(file: string, signature: string | undefined): Promise<void> {
+  /** @param expected what counts; where it has become something else meanwhile, that has to wait as well */
+  async #readFile(file: string, expected?: string): Promise<void> {
     try {
-      if (signature === undefined) await this.#mustExist();
+      const signature = signatureOf(this.#path(file));
+      if (expected !== undefined && signature !== expected) return await this.#sight(file);
       this.#forget(file);
       this.#remember(file, signature);
-      await this.deps.read(file, await readIfThere(this.#path(file)));
+      this.deps.read(file, readNow(this.#path(file)));
     } catch (error) {
       this.deps.report(file, error);
     }
   }
 
   /** What is gone with its whole directory (a file system that is not mounted) was not removed. */
-  async #mustExist(): Promise<void> {
-    await readdir(this.options.directory).catch((error: unknown) => {
-      throw fileError(this.options.directory, error);
-    });
+  #remove(file: string): void {
+    if (signatureOf(this.options.directory) === undefined)
+      throw new ServalError('ERR_NOT_FOUND', {
+        subject: this.options.directory,
+        reason: 'it is gone; what was in it stays in use',
+        remedy: 'Bring it back: is its file system mounted? To remove resources, remove their files',
+      });
+    this.#forget(file);
+    this.#remember(file, undefined);
+    this.deps.read(file, undefined);
   }
 
   #remember(file: string, signature: string | undefined): void {
