@@ -38,6 +38,8 @@ import { PodRegistry, resourceOf, type AgentPod } from './pods.js';
 import { ProtocolCore } from './protocol-core.js';
 import { Runner } from './runner.js';
 import { commandSandboxes } from './sandbox.js';
+import { AgentServices } from './services/index.js';
+import { ReplicaNews } from './services/replica-news.js';
 import { makeReports, type ReportParts, type Reports } from './services/reports.js';
 import { SourceWorks } from './source-work.js';
 import { StaleRoutes } from './stale-routes.js';
@@ -130,7 +132,8 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   const sweeper = new Sweeper({ datapath, pods, ports, core, dispatch, log });
   closers.push(() => sweeper.stop());
   closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
-  const local = { core, pods, book, external, dispatch, metrics, reports, log };
+  const services = await serveNames(config, ground, { pods, reports, metrics, log }, closers);
+  const local = { core, pods, book, external, dispatch, metrics, reports, services, log };
   await serveHere(config, version, ground, local, closers);
 }
 
@@ -299,6 +302,48 @@ function unexpectedImages(from: NodeName, migration: string, { refusal, reason }
   });
 }
 
+/** Who connects to a service's name gets a replica, from here on. */
+async function serveNames(
+  { node, services: { hostProcesses, cgroup, choices, replicas } }: AgentConfig,
+  { store, datapath, nodes }: Ground,
+  {
+    pods,
+    reports: { exchange },
+    metrics,
+    log,
+  }: { pods: PodRegistry; reports: Reports; metrics: AgentMetrics; log: Logger },
+  closers: Closer[],
+): Promise<AgentServices> {
+  const table = await datapath.openServices({
+    choices,
+    replicas,
+    ...(cgroup === undefined ? {} : { cgroup, everyClient: true }),
+  });
+  closers.push(() => table.close());
+  const news = new ReplicaNews({
+    silentSince: (other) => exchange.silentSince(other),
+    nodeOf: (address) => nodes.nodeOf(address),
+    setInterests: (others) => exchange.setInterests(others),
+  });
+  exchange.onReport((other, report) => news.take(other, report));
+  const flowIds = { next: BigInt(`0x${randomBytes(7).toString('hex')}`) };
+  const services = new AgentServices({
+    node,
+    store,
+    datapath,
+    services: table,
+    pods,
+    news,
+    ...(hostProcesses ? { hostNetns: '/proc/self/ns/net' } : {}),
+    nextFlowId: () => ++flowIds.next,
+    log,
+    count: (what, outcome, sockets = 1) => metrics.sockets.inc({ what, outcome }, sockets),
+  });
+  closers.push(() => services.stop());
+  await services.start();
+  return services;
+}
+
 interface LocalParts {
   core: ProtocolCore;
   pods: PodRegistry;
@@ -307,6 +352,7 @@ interface LocalParts {
   dispatch: (event: Event) => void;
   metrics: AgentMetrics;
   reports: Reports;
+  services: AgentServices;
   log: Logger;
 }
 

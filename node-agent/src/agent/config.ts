@@ -21,6 +21,16 @@ export interface AgentConfig {
   bpffs: string;
   /** of the flow table, where it has to be made */
   slots: number;
+  services: {
+    /** processes of the host's own namespace are clients too */
+    hostProcesses: boolean;
+    /** everything in this cgroup v2 folder is a client, in whichever network namespace; default: this node's pods, and no others */
+    cgroup?: string;
+    /** room of the service table, where it has to be made: choices of replicas of all services, 4 bytes each */
+    choices: number;
+    /** and replicas, 24 bytes each */
+    replicas: number;
+  };
   signalling: { address: string; port: number };
   /** PEM files; read again when they change */
   certificates: { ca: string; cert: string; key: string };
@@ -81,6 +91,12 @@ const check = compile({
     stateDir: path('/var/lib/serval'),
     bpffs: path('/sys/fs/bpf'),
     slots: { type: 'integer', minimum: 64, maximum: 16_777_216, default: 131_072 },
+    services: section({
+      hostProcesses: { type: 'boolean', default: true },
+      cgroup: path(),
+      choices: { type: 'integer', minimum: 1024, maximum: 268_435_456, default: 4_194_304 },
+      replicas: { type: 'integer', minimum: 64, maximum: 16_777_216, default: 262_144 },
+    }),
     signalling: section({
       address: { type: 'string', format: 'address', default: '::' },
       port: port(7946, 1),

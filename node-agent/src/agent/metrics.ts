@@ -76,6 +76,12 @@ export class AgentMetrics {
     'replay_refused_packets_total',
     'Kept packets that the kernel did not take',
   );
+  /** labels: what (failover, wait, closed), outcome: sockets of services that something was done about */
+  readonly sockets = this.counter(
+    'service_sockets_total',
+    'Sockets that were given another replica, waited for one, or were closed since theirs is gone',
+    ['what', 'outcome'],
+  );
   /** labels: reason */
   readonly lostFlows = this.counter('lost_flows_total', 'Flows that did not survive a migration', ['reason']);
 

@@ -35,7 +35,9 @@ it('packets that are too long for a test run, through a device', async () => {
 describe('the tables', () => {
   it('provoke every drop reason', () => {
     // These are given at connect() and to what sockets send: datapath/services/services.kernel.test.ts.
-    expect([...coveredReasons(allCases, longCases), ...socketReasons].sort()).toEqual([...dropReasons].sort());
+    expect([...coveredReasons(allCases, longCases), ...socketReasons].sort()).toEqual(
+      [...dropReasons].sort(),
+    );
   });
 
   it('name each case once', () => {

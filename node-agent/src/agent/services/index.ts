@@ -64,7 +64,7 @@ export class AgentServices {
       measured: (replica, protocol) => {
         const load = news.load(replica, protocol);
         const seen = this.sights.of(replica, protocol);
-        const dead = news.isDead(replica);
+        const dead = news.isDead(replica, true);
         return load === undefined && seen === undefined && !dead ? undefined : { load, seen, dead };
       },
       moved: (address) => news.moved(address),
@@ -121,7 +121,7 @@ export class AgentServices {
   /** Nodes whose word about their replicas counts now. */
   nodesInUse(): Set<string> {
     const nodes = new Set<string>();
-    for (const { node } of this.controller.inUse()) if (replica.node !== undefined) nodes.add(replica.node);
+    for (const { node } of this.controller.inUse()) if (node !== undefined) nodes.add(node);
     return nodes;
   }
 
@@ -147,7 +147,7 @@ export class AgentServices {
     this.waiting.look();
     const { services } = this.deps;
     if (!this.controller.anyWaits() && this.waiting.size === 0) services.holdBack(false);
-    this.dead.look(this.controller.deadReplicas((replica) => this.deps.news.isDead(replica)));
+    this.dead.look(this.controller.deadReplicas((replica) => this.deps.news.isDead(replica, false)));
     this.deps.news.follow(this.nodesInUse());
   }
 
