@@ -30,7 +30,7 @@ export const servald = new URL('../../../node-agent/dist/agent/main.js', import.
 const startMs = 20_000;
 const stopMs = 10_000;
 
-interface Name {
+export interface Name {
   name: string;
   namespace?: string;
 }
@@ -147,6 +147,11 @@ export class AgentProcess {
   /** Declares a resource to this agent, as an administrator would: by a file. */
   declare(kind: string, metadata: Name, spec: object): void {
     this.write(this.fileOf(kind, metadata), { apiVersion, kind, metadata, spec });
+  }
+
+  /** The same of one that has no `spec`. */
+  declareWhole(object: { kind: string; metadata: Name }): void {
+    this.write(this.fileOf(object.kind, object.metadata), object);
   }
 
   undeclare(kind: string, metadata: Name): void {

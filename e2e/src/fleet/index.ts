@@ -2,3 +2,4 @@
 export { Fleet, metricsPort, signallingPort, type FleetOptions } from './fleet.js';
 export { AgentProcess, servald } from './agent-process.js';
 export { ask } from './local-api.js';
+export { LabService, type ReplicaOf } from './services.js';

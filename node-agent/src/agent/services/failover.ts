@@ -22,32 +22,43 @@ export interface FailoverDeps {
 /** redirected: to another replica. established: it had an answer after all. none: no replica is left to try. unknown: no pod of ours. */
 export type FailoverOutcome = 'redirected' | 'established' | 'none' | 'unknown';
 
+interface Tried {
+  /** whom it was sent to, the first is whom it believes in */
+  replicas: Endpoint[];
+  /** SYNs that have stayed unanswered since it was sent to the last of them */
+  unanswered: number;
+}
+
 /** Sockets whose attempts are remembered. */
 const remembered = 10_000;
 
 export class Failover {
-  /** by socket: whom it was sent to, the first is whom it believes in */
-  private readonly tried = new Map<bigint, Endpoint[]>();
+  private readonly tried = new Map<bigint, Tried>();
 
   constructor(private readonly deps: FailoverDeps) {}
 
-  /** A SYN of this socket has had no answer in time. */
+  /**
+   * A SYN of this socket has had no answer in time. The kernel sends the next one at that very moment, before anybody could
+   * give it another way: so after a redirect the first that is told of went to the replica before, and does not count.
+   */
   take(event: SocketEvent): void {
-    const { count, podOf, another, silent } = this.deps;
-    const tried = this.tried.get(event.socket) ?? [event.replica];
-    silent(tried.at(-1) ?? event.replica);
+    const tried = this.tried.get(event.socket) ?? { replicas: [event.replica], unanswered: 1 };
+    this.remember(event.socket, { ...tried, unanswered: tried.unanswered + 1 });
+    if (tried.unanswered === 0) return;
+    const { count, podOf, another, silent, rules, onError } = this.deps;
+    silent(tried.replicas.at(-1) ?? event.replica);
     const pod = podOf(event.cookie);
     if (pod === undefined) return count('unknown');
-    const next = another(event.asked, tried);
+    const next = another(event.asked, tried.replicas);
     if (next === undefined) return count('none');
-    this.remember(event.socket, [...tried, next]);
+    this.remember(event.socket, { replicas: [...tried.replicas, next], unanswered: 0 });
     const socket = { local: event.local, remote: event.replica };
-    this.deps.rules
-      .redirect(pod, socket, tried, next)
-      .then((done) => count(done ? 'redirected' : 'established'), this.deps.onError);
+    rules
+      .redirect(pod, socket, tried.replicas, next)
+      .then((done) => count(done ? 'redirected' : 'established'), onError);
   }
 
-  private remember(socket: bigint, tried: Endpoint[]): void {
+  private remember(socket: bigint, tried: Tried): void {
     this.tried.delete(socket);
     this.tried.set(socket, tried);
     if (this.tried.size > remembered) this.tried.delete(this.tried.keys().next().value as bigint);

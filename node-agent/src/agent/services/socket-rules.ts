@@ -36,7 +36,7 @@ export class SocketRules {
   /**
    * Give a socket that still opens its connection to another replica. `from` are those that were tried: their late answers
    * are refused first, then it is looked whether one of them has answered after all; only then the SYNs go elsewhere.
-   * False where the socket is not opening any more; nothing is left behind then.
+   * False where the socket is not opening any more: then the last of them has answered, and it stays there.
    */
   async redirect(
     pod: AgentPod,
@@ -60,7 +60,9 @@ export class SocketRules {
       from.map((each) => rule(each, 'refused')),
     );
     if (!(await isOpening(pod, socket))) {
-      await this.forget(pod, socket);
+      const last = from.at(-1);
+      if (last === undefined || from.length === 1) await this.forget(pod, socket);
+      else await datapath.apply(pod.name, [rule(last, 'active')]);
       return false;
     }
     await datapath.apply(pod.name, [rule(to, 'active')]);
