@@ -28,28 +28,36 @@ export function servicePoints(
   services: Iterable<ServalService>,
   isReplica: (address: string) => boolean,
 ): Map<string, ServicePoints> {
+  /** by place: who has it */
   const taken = new Map<string, string>();
   const result = new Map<string, ServicePoints>();
   for (const service of [...services].sort(olderFirst)) {
     const problems: ServiceProblem[] = [];
-    const ports = goodPorts(service, problems);
-    const points: ServicePoint[] = [];
-    for (const virtualIP of goodAddresses(service, isReplica, problems))
-      for (const [portIndex, { port, protocol = 'TCP' }] of ports) {
-        const place = placeName(virtualIP, port, protocol);
-        const owner = taken.get(place);
-        if (owner === undefined) {
-          taken.set(place, serviceName(service));
-          points.push({ virtualIP, port, protocol, portIndex });
-        } else problems.push(takenBy(service, place, owner));
-      }
+    const points = wantedPoints(service, isReplica, problems).filter((point) => {
+      const place = placeName(point);
+      const owner = taken.get(place);
+      if (owner === undefined) taken.set(place, serviceName(service));
+      else problems.push(takenBy(service, place, owner));
+      return owner === undefined;
+    });
     result.set(serviceName(service), { points, problems });
   }
   return result;
 }
 
-function placeName(address: string, port: number, protocol: string): string {
-  return `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`;
+function wantedPoints(
+  service: ServalService,
+  isReplica: (address: string) => boolean,
+  problems: ServiceProblem[],
+): ServicePoint[] {
+  const ports = goodPorts(service, problems);
+  return [...goodAddresses(service, isReplica, problems)].flatMap((virtualIP) =>
+    ports.map(([portIndex, { port, protocol = 'TCP' }]) => ({ virtualIP, port, protocol, portIndex })),
+  );
+}
+
+function placeName({ virtualIP, port, protocol }: ServicePoint): string {
+  return `${virtualIP.includes(':') ? `[${virtualIP}]` : virtualIP}:${port}/${protocol}`;
 }
 
 /** Files carry no time: they come after those that have one, by name. */

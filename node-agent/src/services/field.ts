@@ -1,4 +1,7 @@
-/** All that the weights of one service depend on, one number for each replica: 100,000 of them are gone through at once. */
+/**
+ * All that the weights of one service depend on, one number for each replica: 100,000 of them are gone through at once. Plain
+ * arrays: most services have ten replicas, and small typed arrays cost a malloc each, which shows at 10,000 services.
+ */
 import { healthShare, type Health } from './health.js';
 import { ringNumber, zoneRing } from './rings.js';
 import type { Measured, Place, Replica, ReplicaLoad } from './types.js';
@@ -16,13 +19,13 @@ export interface Field {
   readonly measured: ReadonlyArray<Measured | undefined> | undefined;
   readonly tracks: Tracks | undefined;
   /** numbers of rings */
-  readonly ring: Uint8Array;
+  readonly ring: readonly number[];
   /** 1 for those among whom is chosen */
-  readonly member: Uint8Array;
+  readonly member: readonly number[];
   /** what part of a share each takes, 0 to 1 */
-  readonly capacity: Float64Array;
+  readonly capacity: readonly number[];
   /** flows, NaN where nobody knows */
-  readonly load: Float64Array;
+  readonly load: readonly number[];
   readonly tier: Tier;
 }
 
@@ -40,29 +43,36 @@ export interface FieldInput {
   now: number;
 }
 
-export function fieldOf({ place, replicas, measured, tracks, zoneOnly, now }: FieldInput): Field {
-  const count = replicas.length;
-  const ring = new Uint8Array(count);
-  const member = new Uint8Array(count);
-  const capacity = new Float64Array(count).fill(1);
-  const load = new Float64Array(count).fill(NaN);
-  const rank = new Uint8Array(count);
-  let best = noTier;
-  for (let i = 0; i < count; i++) {
-    const replica = replicas[i] as Replica;
-    const measure = measured?.[i];
-    ring[i] = ringNumber(place, replica);
+export function fieldOf(input: FieldInput): Field {
+  const { place, replicas, measured, tracks } = input;
+  const ring = replicas.map((replica) => ringNumber(place, replica));
+  const load = new Array<number>(replicas.length).fill(NaN);
+  measured?.forEach((measure, i) => {
     if (measure?.load !== undefined) load[i] = flowsOf(measure.load);
+  });
+  const { member, tier } = membersOf(input, ring);
+  const capacity = new Array<number>(replicas.length).fill(1);
+  if (tier === 'usable')
+    tracks?.forEach((track, i) => {
+      if (track?.health !== undefined && member[i] === 1) capacity[i] = healthShare(track.health, input.now);
+    });
+  return { replicas, measured, tracks, ring, member, capacity, load, tier };
+}
+
+function membersOf(
+  { replicas, measured, tracks, zoneOnly }: FieldInput,
+  ring: readonly number[],
+): Pick<Field, 'member' | 'tier'> {
+  let best = noTier;
+  const ranks = replicas.map((replica, i) => {
     const isFar = zoneOnly && (ring[i] as number) > zoneRing;
-    rank[i] = isFar ? noTier : rankOf(replica, measure?.load?.moving === true, tracks?.[i]?.health);
-    best = Math.min(best, rank[i] as number);
-  }
-  for (let i = 0; i < count; i++) {
-    if (rank[i] !== best || best === noTier) continue;
-    member[i] = 1;
-    if (best === 0) capacity[i] = healthShare(tracks?.[i]?.health, now);
-  }
-  return { replicas, measured, tracks, ring, member, capacity, load, tier: tiers[best] as Tier };
+    const moving = measured?.[i]?.load?.moving === true;
+    const rank = isFar ? noTier : rankOf(replica, moving, tracks?.[i]?.health);
+    best = Math.min(best, rank);
+    return rank;
+  });
+  const member = ranks.map((rank) => (rank === best && rank !== noTier ? 1 : 0));
+  return { member, tier: tiers[best] as Tier };
 }
 
 const noTier = tiers.indexOf('none');

@@ -138,7 +138,9 @@ function decided(before: Health, after: Health, { seen, now, jitter }: HealthEve
 function silent(health: Health, now: number, jitter: number): Health {
   const strikes = health.strikes + 1;
   const wait = Math.min(longestRetryMs, firstRetryMs * 2 ** (strikes - 1));
-  return { ...health, state: 'silent', strikes, inARow: 0, at: now + wait * (1 + 0.2 * jitter) };
+  // To be silent, and then eased in, is enough for these failures: they don't count against it again.
+  const anew = { answered: 0, failed: 0, inARow: 0 };
+  return { ...health, ...anew, state: 'silent', strikes, at: now + wait * (1 + 0.2 * jitter) };
 }
 
 /** Counters stay, else all that they count would be news again. */

@@ -15,6 +15,8 @@ export const tableSizes: readonly number[] = [
   2_097_143,
 ];
 
+const largestSize = 2_097_143;
+
 /** Slots for each replica: each has its share to within a tenth of it. */
 export const fewSlots = 10;
 /** For flows that are numbered by client. */
@@ -25,7 +27,7 @@ export const manySlots = 100;
  * moves nearly all keys.
  */
 export function tableSize(replicas: number, slotsEach = fewSlots, current = 0): number {
-  const wanted = tableSizes.find((size) => size >= replicas * slotsEach) ?? (tableSizes.at(-1) as number);
+  const wanted = tableSizes.find((size) => size >= replicas * slotsEach) ?? largestSize;
   return current >= wanted && current <= wanted * 8.5 ? current : wanted;
 }
 

@@ -132,7 +132,7 @@ function ruleOf(
   policy: ServicePolicy,
   place: Place,
   { tier, replicas }: Field,
-  weights: Float64Array,
+  weights: readonly number[],
 ): RuleName {
   if (tier === 'none') return policy.whenEmpty === 'Wait' ? 'DELAY' : 'DROP';
   if (tier === 'moving') return 'DELAY';

@@ -1,6 +1,7 @@
 /** Why a replica has the weight that it has, for people. Made for 100,000 at a time, so most share one text. */
 import type { Field } from './field.js';
 import { healthShare, reliability } from './health.js';
+import { zoneRing } from './rings.js';
 import type { Grouping, Weights } from './weights.js';
 import { rings, type Replica, type ServicePolicy } from './types.js';
 
@@ -48,21 +49,21 @@ function chosenBecause(
   return share > 0.9995 ? `the nearest: ${name} takes all` : `${name} takes ${percent(share)}`;
 }
 
-function excludedBecause(
-  { replicas, tracks, measured, ring, member }: Field,
-  i: number,
-  policy: ServicePolicy,
-): string {
-  const { ready, draining } = replicas[i] as Replica;
-  const state = tracks?.[i]?.health?.state;
+function excludedBecause(field: Field, i: number, policy: ServicePolicy): string {
+  const { ready, draining } = field.replicas[i] as Replica;
+  const state = field.tracks?.[i]?.health?.state;
   if (state === 'dead') return 'its host says that it is gone';
   if (!ready && !draining) return 'not ready';
-  if (policy.locality === 'Require' && (ring[i] as number) > 1)
+  if (policy.locality === 'Require' && (field.ring[i] as number) > zoneRing)
     return 'not in this zone, and locality is Require';
-  if (member[i] === 1) return 'nearer ones take all';
+  if (field.member[i] === 1) return 'nearer ones take all';
+  return passedOver(field, i, ready);
+}
+
+function passedOver({ measured, tracks }: Field, i: number, ready: boolean): string {
   if (!ready) return 'terminating: it keeps its connections and gets no new ones';
   if (measured?.[i]?.load?.moving === true) return 'being moved, and others can take its flows';
-  return state === 'silent' ? 'it does not answer' : 'others are better';
+  return tracks?.[i]?.health?.state === 'silent' ? 'it does not answer' : 'others are better';
 }
 
 function detailsOf(field: Field, i: number, ofMean: number, now: number): string {
@@ -78,9 +79,9 @@ function detailsOf(field: Field, i: number, ofMean: number, now: number): string
 }
 
 /** Of those that are chosen, by ring. */
-function meanWeights({ ring }: Field, weights: Float64Array, grouping: Grouping): Float64Array {
-  const sums = new Float64Array(rings.length);
-  const counts = new Float64Array(rings.length);
+function meanWeights({ ring }: Field, weights: readonly number[], grouping: Grouping): number[] {
+  const sums = rings.map(() => 0);
+  const counts = rings.map(() => 0);
   for (let i = 0; i < weights.length; i++) {
     if (weights[i] === 0) continue;
     const at = ring[i] as number;

@@ -7,14 +7,14 @@ import type { Replica } from './types.js';
 export interface Table {
   readonly choices: Uint32Array;
   /** that it was made from */
-  readonly weights: Float64Array;
+  readonly weights: readonly number[];
   /** of the Maglev table, if it is one */
   readonly size: number;
 }
 
 export interface TableInput {
   replicas: readonly Replica[];
-  weights: Float64Array;
+  weights: readonly number[];
   /** how the kernel numbers flows: by chance, in the order in which they come, or by a hash of the client */
   numbers: 'chance' | 'turn' | 'client';
   /** 0 to below 1, of this node */
@@ -59,7 +59,7 @@ const strayFlows = 0.02;
 /** and so much of one replica's own. */
 const strayShare = 0.15;
 
-function isNear(weights: Float64Array, made: Float64Array): boolean {
+function isNear(weights: readonly number[], made: readonly number[]): boolean {
   let moved = 0;
   for (let i = 0; i < weights.length; i++) {
     const [now, then] = [weights[i] as number, made[i] as number];

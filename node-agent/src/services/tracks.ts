@@ -1,8 +1,7 @@
 /** Takes what is kept of each replica on to the next plan, whatever came, went or changed places in between. */
-import type { Track, Tracks } from './field.js';
+import { flowsOf, type Track, type Tracks } from './field.js';
 import { fraction } from './hash.js';
 import { nextHealth } from './health.js';
-import { flowsOf } from './field.js';
 import type { Measured, Replica } from './types.js';
 
 /** What a replica is known by. */
@@ -39,34 +38,60 @@ export interface TrackInput {
 }
 
 export function nextTracks(input: TrackInput): Tracks | undefined {
-  const { node, replicas, measured, earlier, places, now } = input;
-  const canArrive = input.easesIn && earlier?.replicas.some(({ ready }) => ready) === true;
-  if (measured === undefined && earlier?.tracks === undefined && !canArrive) return undefined;
-  const usual = canArrive ? meanFlows(measured) : NaN;
+  const { replicas, measured } = input;
+  const hasArrived = arrivals(input);
+  const tracks = tracksBefore(input);
+  if (measured === undefined && tracks.length === 0 && hasArrived === undefined) return undefined;
   let next: Array<Track | undefined> | undefined;
   for (let i = 0; i < replicas.length; i++) {
-    const replica = replicas[i] as Replica;
-    const place = places === undefined ? i : (places[i] as number);
-    const before = earlier?.tracks?.[place];
-    const measure = measured?.[i];
-    const isNew = canArrive && replica.ready && earlier?.replicas[place]?.ready !== true;
-    // Who has its share of flows already is no cold start: its slice was late, or its workload was moved.
-    const arrived = isNew && !(measure?.load !== undefined && flowsOf(measure.load) >= usual / 2);
-    if (before === undefined && measure?.seen === undefined && measure?.dead !== true && !arrived) continue;
-    const health = nextHealth(before?.health, {
-      now,
-      seen: measure?.seen,
-      dead: measure?.dead,
-      moving: measure?.load?.moving,
-      arrived,
-      jitter: fraction(replica.address + node, replica.port),
-    });
-    if (health === undefined && (before === undefined || before.slow === 0)) continue;
-    const isUnchanged = before !== undefined && before.health === health;
-    (next ??= [])[i] = isUnchanged ? before : { health, slow: before?.slow ?? 0 };
+    const before = tracks[placeBefore(input, i)];
+    const arrived = hasArrived?.(i) === true;
+    const track = nextTrack(input, replicas[i] as Replica, before, measured?.[i] ?? nothing, arrived);
+    if (track !== undefined) (next ??= [])[i] = track;
   }
   if (next !== undefined) next.length = replicas.length;
   return next;
+}
+
+const nothing: Measured = {};
+
+function tracksBefore({ earlier }: TrackInput): Tracks {
+  return earlier?.tracks ?? [];
+}
+
+function placeBefore({ places }: TrackInput, i: number): number {
+  return places === undefined ? i : (places[i] as number);
+}
+
+/**
+ * Tells who is to be eased in: ready now and not before, where others were ready before. Who has its share of flows already
+ * is no cold start: its slice was late, or its workload was moved.
+ */
+function arrivals(input: TrackInput): ((i: number) => boolean) | undefined {
+  const { replicas, measured, earlier, easesIn } = input;
+  if (!easesIn || earlier === undefined || !earlier.replicas.some(({ ready }) => ready)) return undefined;
+  const usual = meanFlows(measured);
+  return (i) => {
+    if (replicas[i]?.ready !== true || earlier.replicas[placeBefore(input, i)]?.ready === true) return false;
+    const load = measured?.[i]?.load;
+    return load === undefined || !(flowsOf(load) >= usual / 2);
+  };
+}
+
+function nextTrack(
+  { node, now }: TrackInput,
+  { address, port }: Replica,
+  before: Track | undefined,
+  { load, seen, dead }: Measured,
+  arrived: boolean,
+): Track | undefined {
+  const isNews = seen !== undefined || dead === true || arrived;
+  // Most of 100,000: nothing to remember, and no hash to be made.
+  if (before === undefined && !isNews) return undefined;
+  const jitter = fraction(address + node, port);
+  const health = nextHealth(before?.health, { now, seen, dead, moving: load?.moving, arrived, jitter });
+  if (before?.health === health) return before;
+  return { health, slow: before?.slow ?? 0 };
 }
 
 /** NaN where none is known. */

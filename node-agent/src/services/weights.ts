@@ -28,7 +28,7 @@ export interface WeightInput {
 
 export interface Weights {
   /** one for each replica; 1 in all, 0 each where nobody can be chosen */
-  weights: Float64Array;
+  weights: number[];
   /** part of all flows, of each ring */
   ringShares: readonly number[];
   spills: Spills;
@@ -40,34 +40,32 @@ export function weigh(input: WeightInput): Weights {
   const totals = totalsOf(field);
   const { ringShares, spills } = sharesOf(input, totals);
   const groupOf = grouping === 'rings' ? field.ring : undefined;
-  const weights = new Float64Array(field.member.length);
+  const weights = new Array<number>(field.member.length).fill(0);
   const tracks =
     byLoad && field.tier === 'usable'
       ? byLoads(field, groupOf, totals, elapsedMs, weights)
       : alike(field, weights, grouping === 'client');
   if (grouping === 'client') zeroOutside(field, ringShares, weights);
-  normalize(weights, groupOf, ringShares);
+  normalize(weights, groupOf);
+  // Without anything measured all are alike.
+  if (byLoad && tracks !== undefined) limit(field, weights, groupOf);
+  if (groupOf !== undefined)
+    weights.forEach((weight, i) => (weights[i] = weight * (ringShares[groupOf[i] as number] as number)));
   return { weights, ringShares, spills, tracks };
 }
 
 /** Of the members of each ring, the nearer ones not included. */
 interface Totals {
-  count: Float64Array;
+  count: number[];
   /** largest capacity of one */
-  best: Float64Array;
+  best: number[];
   /** of those whose load is known */
-  capacity: Float64Array;
-  load: Float64Array;
+  capacity: number[];
+  load: number[];
 }
 
 function totalsOf({ ring, member, capacity, load }: Field): Totals {
-  const rings = worldRing + 1;
-  const totals: Totals = {
-    count: new Float64Array(rings),
-    best: new Float64Array(rings),
-    capacity: new Float64Array(rings),
-    load: new Float64Array(rings),
-  };
+  const totals: Totals = { count: zeros(), best: zeros(), capacity: zeros(), load: zeros() };
   for (let i = 0; i < member.length; i++) {
     if (member[i] === 0) continue;
     const at = ring[i] as number;
@@ -80,6 +78,11 @@ function totalsOf({ ring, member, capacity, load }: Field): Totals {
     totals.load[at] = (totals.load[at] as number) + flows;
   }
   return totals;
+}
+
+/** One for each ring. */
+function zeros(): number[] {
+  return [0, 0, 0, 0];
 }
 
 /** A ring with the nearer ones in it. */
@@ -111,7 +114,7 @@ interface Shares {
 }
 
 function sharesOf({ field, grouping, spills, elapsedMs }: WeightInput, totals: Totals): Shares {
-  if (field.tier === 'none') return { ringShares: [0, 0, 0, 0], spills: noSpills };
+  if (field.tier === 'none') return { ringShares: zeros(), spills: noSpills };
   if (grouping === 'whole') return { ringShares: partsOf(totals, worldRing), spills: noSpills };
   const levels = levelsOf(totals);
   if (grouping === 'client') {
@@ -120,7 +123,7 @@ function sharesOf({ field, grouping, spills, elapsedMs }: WeightInput, totals: T
     return { ringShares: partsOf(totals, nearest), spills: noSpills };
   }
   const next: [Spill, Spill, Spill] = [noSpill, noSpill, noSpill];
-  const ringShares = [0, 0, 0, 0];
+  const ringShares = zeros();
   let inside = 1;
   for (let ring = worldRing; ring > nodeRing; ring--) {
     const [level, inner] = [levels[ring] as Level, levels[ring - 1] as Level];
@@ -142,7 +145,7 @@ function sharesOf({ field, grouping, spills, elapsedMs }: WeightInput, totals: T
 function partsOf({ count }: Totals, last: number): number[] {
   let sum = 0;
   for (let ring = 0; ring <= last; ring++) sum += count[ring] as number;
-  return Array.from(count, (each, ring) => (ring <= last && sum > 0 ? each / sum : 0));
+  return count.map((each, ring) => (ring <= last && sum > 0 ? each / sum : 0));
 }
 
 /** Within 16 % of its share a ring keeps all its flows. */
@@ -170,36 +173,42 @@ const slowAnswer = 2;
 /** Fills in weights relative to others of the same group. */
 function byLoads(
   field: Field,
-  groupOf: Uint8Array | undefined,
+  groupOf: readonly number[] | undefined,
   totals: Totals,
   elapsedMs: number,
-  weights: Float64Array,
+  weights: number[],
 ): Tracks | undefined {
   const means = meansOf(totals, groupOf !== undefined);
   const usualRtt = usualRtts(field, groupOf);
   let next: Array<Track | undefined> | undefined;
   for (let i = 0; i < weights.length; i++) {
-    const track = field.tracks?.[i];
-    if (field.member[i] === 0) {
-      if (track !== undefined) (next ??= [])[i] = track;
-      continue;
+    const before = field.tracks?.[i];
+    let track = before;
+    if (field.member[i] === 1) {
+      const group = groupOf?.[i] ?? 0;
+      const excess = excessOf(field, i, means[group] as number);
+      const slow = steer(before?.slow ?? 0, excess, elapsedMs, mostMore, mostLess);
+      const cut = cutBack(slow, excess, mostMore, mostLess);
+      const usual = usualRtt[group] as number;
+      weights[i] = (field.capacity[i] as number) * Math.exp(-cut) * trust(field, i, usual);
+      track = steered(before, slow);
     }
-    const group = groupOf?.[i] ?? 0;
-    const excess = excessOf(field, i, means[group] as number);
-    const slow = steer(track?.slow ?? 0, excess, elapsedMs, mostMore, mostLess);
-    const cut = cutBack(slow, excess, mostMore, mostLess);
-    weights[i] = (field.capacity[i] as number) * Math.exp(-cut) * trust(field, i, usualRtt[group] as number);
-    if (track?.health === undefined && Math.abs(slow) < 1e-4) continue;
-    (next ??= [])[i] = track?.slow === slow ? track : { health: track?.health, slow };
+    if (track !== undefined) (next ??= [])[i] = track;
   }
   if (next !== undefined) next.length = weights.length;
   return next;
 }
 
+function steered(before: Track | undefined, slow: number): Track | undefined {
+  const next = Math.abs(slow) < 1e-4 ? 0 : slow;
+  if (before?.slow === next) return before;
+  return before?.health === undefined && next === 0 ? undefined : { health: before?.health, slow: next };
+}
+
 /** NaN where no load is known. */
 function meansOf({ load, capacity }: Totals, each: boolean): number[] {
-  if (each) return Array.from(load, (flows, ring) => flows / (capacity[ring] as number));
-  const sum = (values: Float64Array): number => values.reduce((total, value) => total + value, 0);
+  if (each) return load.map((flows, ring) => flows / (capacity[ring] as number));
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   return [sum(load) / sum(capacity)];
 }
 
@@ -213,9 +222,9 @@ function excessOf({ load, capacity }: Field, i: number, mean: number): number | 
 }
 
 /** Geometric means by group, NaN where nothing is known: one replica that takes very long hardly changes them. */
-function usualRtts({ member, measured }: Field, groupOf: Uint8Array | undefined): Float64Array {
-  const logs = new Float64Array(worldRing + 1);
-  const counts = new Float64Array(worldRing + 1);
+function usualRtts({ member, measured }: Field, groupOf: readonly number[] | undefined): number[] {
+  const logs = zeros();
+  const counts = zeros();
   if (measured !== undefined)
     for (let i = 0; i < member.length; i++) {
       const rtt = measured[i]?.seen?.rttUs ?? 0;
@@ -235,30 +244,56 @@ function trust({ tracks, measured }: Field, i: number, usualRtt: number): number
   return health === undefined ? late : late * reliability(health);
 }
 
-function alike({ member, capacity, tracks }: Field, weights: Float64Array, all: boolean): Tracks | undefined {
+function alike({ member, capacity, tracks }: Field, weights: number[], all: boolean): Tracks | undefined {
   for (let i = 0; i < weights.length; i++)
     weights[i] = all ? (member[i] as number) : (member[i] as number) * (capacity[i] as number);
   return tracks;
 }
 
-function zeroOutside({ ring }: Field, ringShares: readonly number[], weights: Float64Array): void {
+function zeroOutside({ ring }: Field, ringShares: readonly number[], weights: number[]): void {
   for (let i = 0; i < weights.length; i++) if (ringShares[ring[i] as number] === 0) weights[i] = 0;
 }
 
-/** Each ring's weights to its share; without rings all of them to 1. */
-function normalize(
-  weights: Float64Array,
-  groupOf: Uint8Array | undefined,
-  ringShares: readonly number[],
-): void {
-  const sums = new Float64Array(worldRing + 1);
-  for (let i = 0; i < weights.length; i++) {
+/** To a sum of 1 in each group. */
+function normalize(weights: number[], groupOf: readonly number[] | undefined): void {
+  const sums = sumsOf(weights, groupOf);
+  for (let i = 0; i < weights.length; i++)
+    if (weights[i] !== 0) weights[i] = (weights[i] as number) / (sums[groupOf?.[i] ?? 0] as number);
+}
+
+function sumsOf(values: readonly number[], groupOf: readonly number[] | undefined): number[] {
+  const sums = zeros();
+  for (let i = 0; i < values.length; i++) {
     const group = groupOf?.[i] ?? 0;
-    sums[group] = (sums[group] as number) + (weights[i] as number);
+    sums[group] = (sums[group] as number) + (values[i] as number);
   }
-  for (let i = 0; i < weights.length; i++) {
-    const group = groupOf?.[i] ?? 0;
-    const share = groupOf === undefined ? 1 : (ringShares[group] as number);
-    if (weights[i] !== 0) weights[i] = ((weights[i] as number) * share) / (sums[group] as number);
+  return sums;
+}
+
+/** So many times what it would have if all were alike is the most that one replica gets, however idle it looks. */
+const mostOfEven = 2;
+/** One is enough nearly always; what is still beyond the limit after these doesn't matter. */
+const passes = 4;
+
+/** Gives what is beyond the limit to the others. Weights are 1 in all in each group, before and after. */
+function limit({ member, capacity }: Field, weights: number[], groupOf: readonly number[] | undefined): void {
+  const takes = capacity.map((each, i) => each * (member[i] as number));
+  const sums = sumsOf(takes, groupOf);
+  const most = takes.map((each, i) =>
+    each === 0 ? 0 : (mostOfEven * each) / (sums[groupOf?.[i] ?? 0] as number),
+  );
+  for (let pass = 0; pass < passes; pass++) {
+    if (weights.every((weight, i) => weight <= (most[i] as number))) return;
+    weights.forEach((weight, i) => (weights[i] = Math.min(weight, most[i] as number)));
+    const all = sumsOf(weights, groupOf);
+    const others = sumsOf(
+      weights.map((weight, i) => (weight < (most[i] as number) ? weight : 0)),
+      groupOf,
+    );
+    weights.forEach((weight, i) => {
+      const group = groupOf?.[i] ?? 0;
+      const [sum, free] = [all[group] as number, others[group] as number];
+      if (weight < (most[i] as number)) weights[i] = (weight * (1 - sum + free)) / free;
+    });
   }
 }
