@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { hasDocuments, readDocuments, replaceDocument, specOf } from './documents.js';
-import { node, nodeText, podText } from './testing.fixture.js';
+import { hasDocuments, normal, readDocuments, replaceDocument, specOf } from './documents.js';
+import { node, nodeText, podText, slice } from './testing.fixture.js';
 
 describe('readDocuments', () => {
   it('reads several documents, with defaults and the namespace', () => {
@@ -55,6 +55,11 @@ describe('readDocuments', () => {
     },
   );
 
+  it('takes where a node is', () => {
+    const placed = { ...node('h'), spec: { ...node('h').spec, zone: 'a', region: 'north' } };
+    expect(readDocuments('f.json', JSON.stringify(placed))).toMatchObject([{ object: placed, problems: [] }]);
+  });
+
   it('does not read again what it is told of', () => {
     const text = `${nodeText('a')}---\n${nodeText('b')}`;
     const [a, b] = readDocuments('f.yaml', text);
@@ -103,6 +108,14 @@ describe('replaceDocument', () => {
     const changed = replaceDocument(nodeText('a').trimEnd(), 'ServalNode d', node('d'));
     expect(readDocuments('', changed).map(({ key }) => key)).toEqual(['ServalNode a', 'ServalNode d']);
     expect(readDocuments('', replaceDocument('', 'ServalNode d', node('d')))).toHaveLength(1);
+  });
+
+  it('writes what many have in common out for each', () => {
+    const many = normal(slice('web-1', 'web', Array<string>(1_000).fill('10.1.0.1')));
+    const changed = replaceDocument('', 'EndpointSlice default/web-1', many);
+    expect(readDocuments('', changed)).toEqual([
+      { number: 1, key: 'EndpointSlice default/web-1', object: many, problems: [] },
+    ]);
   });
 
   it('keeps a document that can not be read', () => {

@@ -133,7 +133,8 @@ export function freeze<Value>(value: Value): Value {
 
 /** The text with this object in place of the one of its key, or at the end; undefined: without it. */
 export function replaceDocument(text: string, key: string, object: AnyObject | undefined): string {
-  const written = object === undefined ? '' : stringify(object, { lineWidth: 110 });
+  const written =
+    object === undefined ? '' : stringify(object, { lineWidth: 110, aliasDuplicateObjects: false });
   let done = false;
   const parts = split(text).flatMap((part, index) => {
     if (readDocument('', 1, part)?.key !== key) return [part];

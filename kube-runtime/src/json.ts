@@ -1,4 +1,7 @@
-/** Pure: documents that are JSON. JSON is YAML, and read some 30 times as fast as that. */
+/**
+ * Pure: documents that are JSON. JSON is YAML, and read more than nine times as fast: 10,000 services with 100,000
+ * endpoints take 0.9 s of a processor in place of 10.8.
+ */
 
 /**
  * Undefined where the text is no JSON object, or has a key twice: the YAML parser says what is wrong with it, if anything is.

@@ -237,6 +237,7 @@ describe('EndpointSlice', () => {
         labels: { ...labels, 'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io' },
         ownerReferences: [{ apiVersion: 'v1', kind: 'Service', name: 'web', uid: 'u', controller: true }],
         managedFields: [{ manager: 'kube-controller-manager', fieldsV1: { 'f:ports': {} } }],
+        annotations: null,
         finalizers: null,
       },
       addressType: 'IPv4',
@@ -285,6 +286,7 @@ describe('EndpointSlice', () => {
   it.each([
     ['none, as Kubernetes writes that', { endpoints: null, ports: null }, { endpoints: [] }],
     ['no ports', { ports: undefined }, {}],
+    ['no time', { metadata: { ...plain.metadata, creationTimestamp: null } }, {}],
     ['a port for all', { ports: [{ name: 'any', port: null }] }, { ports: [{ name: 'any' }] }],
     ['SCTP', { ports: [{ port: 1, protocol: 'SCTP' }] }, { ports: [{ port: 1, protocol: 'SCTP' }] }],
     ['IPv6', { addressType: 'IPv6', endpoints: [{ addresses: ['fd00::1'] }] }, { addressType: 'IPv6' }],

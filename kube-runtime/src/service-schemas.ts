@@ -119,7 +119,12 @@ const anything = {};
 const sliceMetadata = {
   ...metadata,
   required: ['name'],
-  properties: { ...metadata.properties, labels: orNull(texts), annotations: orNull(texts) },
+  properties: {
+    ...metadata.properties,
+    labels: orNull(texts),
+    annotations: orNull(texts),
+    creationTimestamp: orNull(text),
+  },
 };
 
 const endpoint = object(

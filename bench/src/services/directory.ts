@@ -13,7 +13,7 @@ export interface ServicesShape {
   services: number;
   /** of each service */
   endpoints: number;
-  /** JSON is read some 20 times as fast; documents of one file are separated by `---` in both */
+  /** JSON is read nine times as fast; documents of one file are separated by `---` in both */
   format: 'json' | 'yaml';
   /** services in a file, each with its slices; 0 (default): every object has a file of its own */
   perFile?: number;

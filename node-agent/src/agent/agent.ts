@@ -48,6 +48,7 @@ import { Sweeper } from './sweeper.js';
 import { TargetWorks } from './target-work.js';
 import { WaitingPods } from './waiting-pods.js';
 import { doWork, type Works } from './works.js';
+import { withSmallYoungRoom } from './young-heap.js';
 
 export interface Agent {
   /** Ends the agent. The data plane goes on without it. */
@@ -157,10 +158,12 @@ async function openGround(config: AgentConfig, log: Logger, closers: Closer[]): 
   const state = await StateStore.open(config.stateDir, {
     onProblem: (problem) => log.error(problem, 'a record of the state was set aside'),
   });
-  const store = await DirectoryStore.open({
-    directory: config.directory,
-    onProblem: (problem) => log.warn(problem, 'a resource can not be used'),
-  });
+  const store = await withSmallYoungRoom(() =>
+    DirectoryStore.open({
+      directory: config.directory,
+      onProblem: (problem) => log.warn(problem, 'a resource can not be used'),
+    }),
+  );
   const nodes = new NodeDirectory();
   closers.push(() => store.close(), nodes.follow(store));
   const datapath = await EbpfDatapath.open({ bpffs: config.bpffs, slots: config.slots });

@@ -19,6 +19,19 @@ export function collectYoungSoon(): void {
 
 const soonMs = 5;
 
+/**
+ * For work that makes much that stays, as reading 10,000 services: the engine makes room for what is young as long as so
+ * much survives, and never gives it back. That was 85 of 130 MB; without it the work takes no longer.
+ */
+export async function withSmallYoungRoom<Result>(work: () => Promise<Result>): Promise<Result> {
+  setFlagsFromString('--semi-space-growth-factor=1');
+  try {
+    return await work();
+  } finally {
+    setFlagsFromString('--semi-space-growth-factor=2');
+  }
+}
+
 function exposed(): Collect {
   setFlagsFromString('--expose-gc');
   return runInNewContext('gc') as Collect;
