@@ -3,10 +3,12 @@ import type { Bench } from './bench.js';
 import { datapathBench } from './datapath/command.js';
 import { migrationBench } from './migration/command.js';
 import { UsageError } from './options.js';
+import { servicesBench } from './services/command.js';
 
 const benches = new Map<string, Bench>([
   ['datapath', datapathBench],
   ['migration', migrationBench],
+  ['services', servicesBench],
 ]);
 
 const usage = [
