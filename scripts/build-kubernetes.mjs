@@ -52,7 +52,8 @@ function chosen(only) {
 
 function goMod(pattern) {
   const found = pattern.exec(readFileSync(join(moduleFolder, 'go.mod'), 'utf8'))?.[1];
-  if (found === undefined) throw new Unable(`${moduleFolder}/go.mod can not be read. Take it from the repository.`);
+  if (found === undefined)
+    throw new Unable(`${moduleFolder}/go.mod can not be read. Take it from the repository.`);
   return found;
 }
 
@@ -84,14 +85,25 @@ function build(go, names, version, folder) {
     for (const name of names) {
       say(`${name} ${version}: some minutes with two cores, less for those that come later`);
       const flags = `-s -w -X k8s.io/component-base/version.gitVersion=v${version}`;
-      const args = ['build', '-tags', 'providerless', '-ldflags', flags, '-o', work, `k8s.io/kubernetes/cmd/${name}`];
+      const args = [
+        'build',
+        '-tags',
+        'providerless',
+        '-ldflags',
+        flags,
+        '-o',
+        work,
+        `k8s.io/kubernetes/cmd/${name}`,
+      ];
       const { status, signal } = spawnSync('nice', ['-n', '19', go, ...args], {
         cwd: moduleFolder,
         env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly' },
         stdio: ['ignore', 2, 2],
       });
       if (status !== 0)
-        throw new Unable(`go build of ${name} ended with ${status ?? signal}. See what it says above, then run this again.`);
+        throw new Unable(
+          `go build of ${name} ended with ${status ?? signal}. See what it says above, then run this again.`,
+        );
       renameSync(join(work, name), join(folder, name));
     }
   } finally {
@@ -108,7 +120,9 @@ function main() {
   const folder = join(cache, 'serval/kubernetes', version);
   const missing = names.filter((name) => !existsSync(join(folder, name)));
   if (missing.length > 0 && values.find)
-    throw new Unable(`${folder} lacks ${missing.join(', ')}. Build it: node scripts/build-kubernetes.mjs --only ${names.join(',')}`);
+    throw new Unable(
+      `${folder} lacks ${missing.join(', ')}. Build it: node scripts/build-kubernetes.mjs --only ${names.join(',')}`,
+    );
   if (missing.length > 0) build(findGo(), missing, version, folder);
   console.log(folder);
 }

@@ -14,7 +14,9 @@ export class Asked {
     private readonly command: readonly string[],
     private readonly subject: string,
   ) {
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.words = (this.words + text).slice(-1000)));
+    child.stderr
+      ?.setEncoding('utf8')
+      .on('data', (text: string) => (this.words = (this.words + text).slice(-1000)));
     child.stdin?.on('error', () => undefined);
     if (child.stdout === null) throw new TypeError('its output is not ours');
     this.lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -53,8 +55,8 @@ export class Asked {
   }
 
   private async answer(): Promise<string> {
-    const { value, done } = await this.lines.next();
-    if (done !== true) return value;
+    const next = await this.lines.next();
+    if (next.done !== true) return next.value;
     throw new ServalError('ERR_KERNEL', {
       subject: this.subject,
       reason: this.words.trim() || 'it has ended without a word',

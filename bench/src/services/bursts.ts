@@ -54,8 +54,9 @@ interface Client {
   many: Connector;
 }
 
-async function open(world: World, { way, place, targets }: Variant, plan: Plan): Promise<Client> {
-  const list = targets(plan);
+async function open(world: World, variant: Variant, plan: Plan): Promise<Client> {
+  const { way, place } = variant;
+  const list = variant.targets(plan);
   const one = await Connector.start(world, place.pod, list, clientCpu);
   const many = await Connector.start(world, place.pod, list);
   await one.latency(burstMs);

@@ -66,14 +66,18 @@ export function compare(services: number, among: SamplesByWay, alone: Samples | 
     connectionsPerSecond: each(({ connectionsPerSecond }, way) =>
       Math.round(way === 'direct' ? base.connectionsPerSecond : spread(connectionsPerSecond).median),
     ),
-    overDirectUs: others(({ connectUs }) => rounded(overBase(connectUs, direct.connectUs).median + slower, 2)),
+    overDirectUs: others(({ connectUs }) =>
+      rounded(overBase(connectUs, direct.connectUs).median + slower, 2),
+    ),
     ofDirect: others(({ connectionsPerSecond }) =>
       rounded(medianRatio(connectionsPerSecond, direct.connectionsPerSecond) * part, 3),
     ),
     connectP99Us: each(({ connectP99Us }) => rounded(spread(connectP99Us).median, 2)),
     spreads: {
       connectUs: each(({ connectUs }) => roundedSpread(spread(connectUs), 2)),
-      connectionsPerSecond: each(({ connectionsPerSecond }) => roundedSpread(spread(connectionsPerSecond), 0)),
+      connectionsPerSecond: each(({ connectionsPerSecond }) =>
+        roundedSpread(spread(connectionsPerSecond), 0),
+      ),
     },
     direct: figures,
   };

@@ -30,11 +30,7 @@ export interface Results {
   program?: ProgramResult;
 }
 
-export async function measure(
-  workspace: Workspace,
-  options: Options,
-  progress: Progress,
-): Promise<Results> {
+export async function measure(workspace: Workspace, options: Options, progress: Progress): Promise<Results> {
   const world = await buildWorld(workspace);
   const variants = await makeVariants(world, options, progress);
   const results: Results = {

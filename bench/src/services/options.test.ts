@@ -16,7 +16,8 @@ describe('the command line of the services bench', () => {
   });
 
   it('takes what it knows, sizes in their order, and always compares with direct', () => {
-    const words = '--rounds 2 --only program --services 1000,1,1000 --variants kubeProxyNft,sal --peers shape';
+    const words =
+      '--rounds 2 --only program --services 1000,1,1000 --variants kubeProxyNft,sal --peers shape';
     expect(parseOptions([...words.split(' '), '--json', 'out.json', '--check'])).toEqual({
       json: 'out.json',
       rounds: 2,

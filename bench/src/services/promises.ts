@@ -8,7 +8,12 @@ export function promises({ sizes, program }: Results): Promised[] {
   return [...sizes.flatMap(sizePromises), ...(program === undefined ? [] : programPromises(program))];
 }
 
-function sizePromises({ services, overDirectUs, ofDirect, connectionsPerSecond: all }: SizeResult): Promised[] {
+function sizePromises({
+  services,
+  overDirectUs,
+  ofDirect,
+  connectionsPerSecond: all,
+}: SizeResult): Promised[] {
   const { sal } = all;
   // Where the SAL was left out nothing was asked.
   if (sal === undefined) return [];

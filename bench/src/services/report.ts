@@ -8,7 +8,9 @@ import { ways, type Way } from './variant.js';
 export function tables(results: Results): string {
   const promised = promises(results);
   return [
-    ...(results.sizes.length === 0 ? [] : [connectTable(results), rateTable(results), directTable(results.sizes)]),
+    ...(results.sizes.length === 0
+      ? []
+      : [connectTable(results), rateTable(results), directTable(results.sizes)]),
     ...(results.program === undefined ? [] : [programTable(results.program)]),
     madeBy(results),
     ...(promised.length === 0 ? [] : [promiseTable(promised)]),
@@ -111,4 +113,3 @@ function madeBy(results: Results): string {
     .map((way) => `${way}: ${results.by[way]}`)
     .join('\n');
 }
-

@@ -68,7 +68,10 @@ async function makePlace(workspace: Workspace, far: string, label: string, index
     `route add unreachable ${virtualRange}`,
   ]);
   await setUp(pod, [...up('eth0', `${podAddress}/24`), `route add default via 10.80.${index}.1`]);
-  await setUp(far, [...up(`to${index}`, `${farAddress}/24`), `route add 10.80.${index}.0/24 via ${nodeAddress}`]);
+  await setUp(far, [
+    ...up(`to${index}`, `${farAddress}/24`),
+    `route add 10.80.${index}.0/24 via ${nodeAddress}`,
+  ]);
   await sysctl(node, { 'ipv4/ip_forward': '1' });
   // All of a client's connections go to few addresses where there are few services.
   await sysctl(pod, { 'ipv4/ip_local_port_range': '1024 65535' });

@@ -79,13 +79,13 @@ function configuration(node: string, mode: Mode, kubeconfig: string): object {
   };
 }
 
-async function stays({ child, name, lastWords }: Logged): Promise<void> {
+async function stays({ child, name, ...its }: Logged): Promise<void> {
   const deadline = performance.now() + earlyMs;
   while (performance.now() < deadline) {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new ServalError('ERR_KERNEL', {
         subject: name,
-        reason: `it ends at once: ${lastWords()}`,
+        reason: `it ends at once: ${its.lastWords()}`,
         remedy: 'See what it says, or compare with rules of the same shape: --peers shape',
       });
     await delay(50);

@@ -1,16 +1,9 @@
 /**
  * Rules of the shape that kube-proxy 1.36 makes in its iptables mode: a list of all virtual IPs that is gone through one by
- * one, a chain for each service that tries its endpoints with rising probability, a chain for each endpoint.
+ * one, a chain for each service that tries its endpoints with rising probability, a chain for each endpoint. Without the
+ * comments, as kube-proxy leaves them out where there are many.
  */
-import {
-  clientRange,
-  endpointPort,
-  endpoints,
-  serviceName,
-  servicePort,
-  virtualIp,
-  type Plan,
-} from '../plan.js';
+import { clientRange, endpointPort, endpoints, servicePort, virtualIp, type Plan } from '../plan.js';
 
 const mark = '0x4000';
 
@@ -33,7 +26,7 @@ export function iptablesRules(plan: Plan): string {
     '-A KUBE-POSTROUTING -j MASQUERADE --random-fully',
     `-A KUBE-MARK-MASQ -j MARK --or-mark ${mark}`,
     ...each.flatMap(({ service, replicas }) => [
-      `-A KUBE-SERVICES -m comment --comment "default/${serviceName(service)} cluster IP" -m tcp -p tcp -d ${virtualIp(service)} --dport ${servicePort} -j ${serviceChain(service)}`,
+      `-A KUBE-SERVICES -m tcp -p tcp -d ${virtualIp(service)} --dport ${servicePort} -j ${serviceChain(service)}`,
       ...serviceRules(service, replicas),
       ...replicas.flatMap(endpointRules),
     ]),
@@ -60,12 +53,26 @@ export function iptablesChange(before: Plan, after: Plan): string {
 
 const filter = [
   '*filter',
-  ':KUBE-SERVICES - [0:0]',
-  ':KUBE-FORWARD - [0:0]',
-  '-A INPUT -m conntrack --ctstate NEW -j KUBE-SERVICES',
-  '-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
+  ...[
+    'KUBE-SERVICES',
+    'KUBE-EXTERNAL-SERVICES',
+    'KUBE-NODEPORTS',
+    'KUBE-FORWARD',
+    'KUBE-PROXY-FIREWALL',
+    'KUBE-FIREWALL',
+  ].map(declared),
+  '-A INPUT -m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL',
+  '-A INPUT -j KUBE-NODEPORTS',
+  '-A INPUT -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES',
+  '-A INPUT -j KUBE-FIREWALL',
+  '-A FORWARD -m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL',
+  '-A FORWARD -j KUBE-FORWARD',
   '-A FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES',
+  '-A FORWARD -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES',
+  '-A OUTPUT -m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL',
   '-A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES',
+  '-A OUTPUT -j KUBE-FIREWALL',
+  '-A KUBE-FIREWALL -d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP',
   '-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP',
   `-A KUBE-FORWARD -m mark --mark ${mark}/${mark} -j ACCEPT`,
   '-A KUBE-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',

@@ -23,7 +23,7 @@ const nft: Shape = {
   command: ['nft', '-f', '-'],
   changeCommand: ['nft', '-f', '-'],
   rules: nftRules,
-  change: nftChange,
+  change: (_before, after) => nftChange(after),
 };
 
 const iptables: Shape = {
