@@ -1,4 +1,5 @@
 /** How long it takes until clients see what was programmed. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { rounded, spread } from '../statistics.js';
 import { Connector } from './connector.js';
 import { markedReplicas, type Plan } from './plan.js';
@@ -12,6 +13,8 @@ const programmings = 3;
 const programmingsMs = 15_000;
 const changes = 5;
 const changesMs = 30_000;
+/** So long after the last one kube-proxy takes a change at once: it programs at most once a second. */
+const restMs = 1_500;
 
 export interface ProgramCost {
   by: string;
@@ -70,6 +73,7 @@ async function measureChanges(world: World, variant: Variant, plan: Plan): Promi
   try {
     for (const { address, mss } of markedReplicas.slice(0, changes)) {
       const after = { ...plan, replaced: address };
+      await delay(restMs);
       const [told, seen] = await Promise.all([
         variant.change(before, after),
         client.reaches(mss, changePatienceMs),

@@ -105,6 +105,8 @@ export interface Logged {
   name: string;
   child: ChildProcess;
   lastWords(): string;
+  /** ends it, and what it has started */
+  end(): Promise<void>;
 }
 
 function startLogged(
@@ -117,10 +119,28 @@ function startLogged(
   const file = join(folder, `${name}.log`);
   const log = openSync(file, 'a');
   const [program = '', ...args] = inside(netns, command);
-  const child = spawn(program, args, { stdio: ['ignore', log, log] });
+  // A group of its own: kube-proxy may be ended while it waits for an iptables-restore.
+  const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true });
   closeSync(log);
-  workspace.atEnd(() => stop(child));
-  return { name, child, lastWords: () => readFileSync(file, 'utf8').trim().split('\n').slice(-3).join('; ') };
+  const end = async (): Promise<void> => {
+    if (child.pid !== undefined && isAlive(child.pid)) process.kill(-child.pid, 'SIGKILL');
+    await stop(child);
+  };
+  workspace.atEnd(end);
+  return {
+    name,
+    child,
+    lastWords: () => readFileSync(file, 'utf8').trim().split('\n').slice(-3).join('; '),
+    end,
+  };
+}
+
+function isAlive(group: number): boolean {
+  try {
+    return process.kill(-group, 0);
+  } catch {
+    return false;
+  }
 }
 
 function etcdOptions(data: string): string[] {

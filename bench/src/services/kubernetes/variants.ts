@@ -3,17 +3,16 @@ import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServalError } from '@serval/api';
-import { stop } from '../../shell.js';
 import { clientRange, virtualTargets, type Plan } from '../plan.js';
 import { residentMb } from '../resident.js';
-import { clearRules, version } from '../rule-tools.js';
+import { iptablesTools, nftTools, withPath } from '../rule-tools.js';
 import type { Variant } from '../variant.js';
 import type { World } from '../world.js';
 import type { ControlPlane, Logged } from './control-plane.js';
 
 const modes = {
-  nftables: { way: 'kubeProxyNft', label: 'nft', tool: 'nft' },
-  iptables: { way: 'kubeProxyIptables', label: 'iptables', tool: 'iptables' },
+  nftables: { way: 'kubeProxyNft', label: 'nft' },
+  iptables: { way: 'kubeProxyIptables', label: 'iptables' },
 } as const;
 export type Mode = keyof typeof modes;
 
@@ -21,31 +20,30 @@ export type Mode = keyof typeof modes;
 const earlyMs = 1_500;
 
 export async function kubeProxyVariant(world: World, control: ControlPlane, mode: Mode): Promise<Variant> {
-  const { way, label, tool } = modes[mode];
+  const { way, label } = modes[mode];
   const place = await world.place(label);
   const name = `node-${label}`;
   const kubeconfig = await control.addNode(name, place);
   const config = join(world.workspace.folder, `kube-proxy-${label}.yaml`);
   writeFileSync(config, JSON.stringify(configuration(name, mode, kubeconfig)));
-  const toolVersion = await version(tool);
+  const tools = await (mode === 'nftables' ? nftTools() : iptablesTools(world.workspace, place.node));
   let running: Logged | undefined;
   const clear = async (): Promise<void> => {
     if (running === undefined) return;
-    const { child } = running;
+    await running.end();
     running = undefined;
-    await stop(child);
-    await clearRules(place.node, toolVersion);
+    await tools.clear(place.node);
   };
   return {
     way,
-    by: `kube-proxy ${control.binaries.version} in its ${mode} mode, with ${toolVersion}`,
+    by: `kube-proxy ${control.binaries.version} in its ${mode} mode, with ${tools.version}`,
     place,
     targets: virtualTargets,
     prepare: (plan: Plan) => control.ensure(plan),
     program: async () => {
       const began = performance.now();
       const command = [join(control.binaries.folder, 'kube-proxy'), `--config=${config}`];
-      running = control.start(place.node, `kube-proxy-${label}`, command);
+      running = control.start(place.node, `kube-proxy-${label}`, withPath(tools.path, command));
       await stays(running);
       return began;
     },

@@ -1,15 +1,16 @@
 /** Instead of kube-proxy: rules of the same shape, put in by the programs that it uses, too. */
 import { inside, run } from '../../shell.js';
-import { clearRules, version } from '../rule-tools.js';
+import { iptablesTools, nftTools, withPath, type RuleTools } from '../rule-tools.js';
 import { virtualTargets, type Plan } from '../plan.js';
 import type { Variant } from '../variant.js';
-import type { World } from '../world.js';
+import type { Place, World } from '../world.js';
 import { iptablesChange, iptablesRules } from './iptables.js';
 import { nftChange, nftRules } from './nft.js';
 
 interface Shape {
   way: Variant['way'];
-  label: 'nft' | 'iptables';
+  label: string;
+  tools(world: World, place: Place): Promise<RuleTools>;
   /** what they are put in with */
   command: readonly string[];
   changeCommand: readonly string[];
@@ -20,6 +21,7 @@ interface Shape {
 const nft: Shape = {
   way: 'kubeProxyNft',
   label: 'nft',
+  tools: nftTools,
   command: ['nft', '-f', '-'],
   changeCommand: ['nft', '-f', '-'],
   rules: nftRules,
@@ -29,6 +31,7 @@ const nft: Shape = {
 const iptables: Shape = {
   way: 'kubeProxyIptables',
   label: 'iptables',
+  tools: ({ workspace }, { node }) => iptablesTools(workspace, node),
   command: ['iptables-restore', '-w'],
   changeCommand: ['iptables-restore', '-w', '--noflush'],
   rules: iptablesRules,
@@ -47,15 +50,15 @@ async function shapeVariant(world: World, shape: Shape): Promise<Variant> {
   const place = await world.place(shape.label);
   let programmed = false;
   let text = '';
-  const toolVersion = await version(shape.label);
+  const tools = await shape.tools(world, place);
   const timed = async (command: readonly string[], input: string): Promise<number> => {
     const began = performance.now();
-    await run(inside(place.node, command), input);
+    await run(inside(place.node, withPath(tools.path, command)), input);
     return began;
   };
   return {
     way: shape.way,
-    by: `rules of the same shape, with ${toolVersion}`,
+    by: `rules of the same shape, with ${tools.version}`,
     place,
     targets: virtualTargets,
     prepare: (plan) => {
@@ -70,7 +73,7 @@ async function shapeVariant(world: World, shape: Shape): Promise<Variant> {
     memory: () => Promise.resolve({}),
     clear: async () => {
       if (!programmed) return;
-      await clearRules(place.node, toolVersion);
+      await tools.clear(place.node);
       programmed = false;
     },
   };
