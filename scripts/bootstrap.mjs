@@ -34,7 +34,13 @@ const debian = {
     'iputils-ping': ['/usr/bin/ping', '/bin/ping'],
     nftables: ['/usr/sbin/nft'],
   },
-  bench: { iperf3: ['/usr/bin/iperf3'], nftables: ['/usr/sbin/nft'] },
+  bench: {
+    iperf3: ['/usr/bin/iperf3'],
+    nftables: ['/usr/sbin/nft'],
+    iptables: ['/usr/sbin/iptables', '/sbin/iptables'],
+    'etcd-server': ['/usr/bin/etcd'],
+    gcc: ['/usr/bin/gcc'],
+  },
   test: {
     'redis-tools': ['/usr/bin/redis-cli'],
     iperf3: ['/usr/bin/iperf3'],

@@ -3,11 +3,13 @@ import type { Bench } from './bench.js';
 import { datapathBench } from './datapath/command.js';
 import { migrationBench } from './migration/command.js';
 import { UsageError } from './options.js';
+import { servicesBench } from './services/command.js';
 import { simulationBench } from './simulation/command.js';
 
 const benches = new Map<string, Bench>([
   ['datapath', datapathBench],
   ['migration', migrationBench],
+  ['services', servicesBench],
   ['simulation', simulationBench],
 ]);
 

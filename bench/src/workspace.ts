@@ -64,6 +64,25 @@ export class Workspace {
   }
 }
 
+/** The workspace is taken away however the work ends; a signal ends the process afterwards. */
+export async function withWorkspace<Result>(
+  work: (workspace: Workspace) => Promise<Result>,
+  progress: (line: string) => void,
+): Promise<Result> {
+  const workspace = await Workspace.open();
+  const leave = (signal: NodeJS.Signals): void => {
+    progress(`${signal}: cleaning up`);
+    void workspace.close().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143));
+  };
+  process.once('SIGINT', leave).once('SIGTERM', leave);
+  try {
+    return await work(workspace);
+  } finally {
+    process.off('SIGINT', leave).off('SIGTERM', leave);
+    await workspace.close();
+  }
+}
+
 /** Namespaces and mounts of runs whose process is gone. */
 async function removeStale(): Promise<void> {
   const isStale = (name: string): boolean => {

@@ -1,7 +1,7 @@
 /** What the benches use: a data centre in namespaces, agents on its hosts, loads that are watched. */
 export { createLab, type Lab, type Pod } from './lab/index.js';
 export { cgroupPrefix } from './lab/state.js';
-export { ask, Fleet, type AgentProcess, type FleetOptions } from './fleet/index.js';
+export { AgentProcess, ask, Fleet, servald, type FleetOptions } from './fleet/index.js';
 export { readMove, type Move } from './demo/move.js';
 export { LoadProcess } from './demo/load/process.js';
 export type { ConnectionMix } from './demo/load/protocol.js';

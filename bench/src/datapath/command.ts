@@ -2,7 +2,7 @@
 import type { Bench, Progress } from '../bench.js';
 import { writeJson } from '../options.js';
 import { isMissed } from '../promises.js';
-import { Workspace } from '../workspace.js';
+import { withWorkspace, type Workspace } from '../workspace.js';
 import { measureApply } from './apply-cost.js';
 import { measureNetwork } from './network-cost.js';
 import { help, parseOptions, type Options } from './options.js';
@@ -35,23 +35,4 @@ async function measure({ only, rounds }: Options, progress: Progress): Promise<R
   if (only.includes('network'))
     results.network = await inWorkspace((workspace) => measureNetwork(workspace, rounds, progress));
   return results;
-}
-
-/** The workspace is taken away however the work ends; a signal ends the process afterwards. */
-async function withWorkspace<Result>(
-  work: (workspace: Workspace) => Promise<Result>,
-  progress: Progress,
-): Promise<Result> {
-  const workspace = await Workspace.open();
-  const leave = (signal: NodeJS.Signals): void => {
-    progress(`${signal}: cleaning up`);
-    void workspace.close().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143));
-  };
-  process.once('SIGINT', leave).once('SIGTERM', leave);
-  try {
-    return await work(workspace);
-  } finally {
-    process.off('SIGINT', leave).off('SIGTERM', leave);
-    await workspace.close();
-  }
 }

@@ -6,6 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServalError } from '@serval/api';
+import { rotated } from '../rotated.js';
 import { inside, run, start, stop } from '../shell.js';
 import { medianRatio, rounded, roundedSpread, spread, type Spread } from '../statistics.js';
 import type { Workspace } from '../workspace.js';
@@ -90,13 +91,6 @@ async function sendBursts(
     for (const { name, many } of order) samples.eightStreams[name].push(await many.send(burstBytes));
   }
   for (const { one, many } of ways) await Promise.all([one.close(), many.close()]);
-}
-
-/** Nobody is always first, and nobody always after the same one. */
-export function rotated<Item>(items: readonly Item[], turn: number): Item[] {
-  const order = turn % 2 === 0 ? [...items] : [...items].reverse();
-  const start = (turn >> 1) % items.length;
-  return [...order.slice(start), ...order.slice(0, start)];
 }
 
 function emptySamples(): Samples {

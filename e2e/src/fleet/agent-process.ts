@@ -45,14 +45,15 @@ export interface AgentFolders {
   images: string;
 }
 
-export class AgentProcess {
+/** On a lab's host, or on anything else that has a name and can start programs. */
+export class AgentProcess<On extends Pick<Host, 'name' | 'spawn'> = Host> {
   readonly socket: string;
   readonly directory: string;
   readonly log: string;
   #child: ChildProcess | undefined;
 
   constructor(
-    readonly host: Host,
+    readonly host: On,
     readonly folders: AgentFolders,
     private readonly config: Record<string, unknown>,
     private readonly env: NodeJS.ProcessEnv,
