@@ -101,6 +101,8 @@ SAL_INLINE int sal_connect(struct bpf_sock_addr *ctx, int family)
 		return sal_refuse();
 	if (!sal_remember(ctx, &resolved))
 		return sal_refuse();
+	if (resolved.asked.protocol == IPPROTO_UDP)
+		sal_note_connection(&resolved, 0);
 	sal_name(ctx, &resolved.replica, family);
 	return SAL_ALLOW;
 }
@@ -122,8 +124,10 @@ SAL_INLINE int sal_send(struct bpf_sock_addr *ctx, int family)
 		return sal_refuse();
 	sal_copy_endpoint(&key.replica, &resolved.replica);
 	known = bpf_map_lookup_elem(&sal_datagrams, &key);
-	if (!known || !sal_same_endpoint(known, &resolved.asked))
+	if (!known || !sal_same_endpoint(known, &resolved.asked)) {
 		bpf_map_update_elem(&sal_datagrams, &key, &resolved.asked, BPF_ANY);
+		sal_note_connection(&resolved, 0);
+	}
 	sal_name(ctx, &resolved.replica, family);
 	return SAL_ALLOW;
 }
@@ -237,31 +241,6 @@ SAL_INLINE void sal_local(const struct bpf_sock_ops *ops, struct sal_endpoint *l
 	local->protocol = IPPROTO_TCP;
 }
 
-SAL_INLINE void sal_seen_failure(const struct sal_resolved *resolved)
-{
-	struct sal_replica_seen *seen = bpf_map_lookup_elem(&sal_seen, &resolved->replica);
-	struct sal_replica_seen fresh = { .failures = 1 };
-
-	if (seen)
-		__sync_fetch_and_add(&seen->failures, 1);
-	else
-		bpf_map_update_elem(&sal_seen, &resolved->replica, &fresh, BPF_NOEXIST);
-}
-
-SAL_INLINE void sal_seen_connection(const struct sal_resolved *resolved, __u32 rtt_us)
-{
-	struct sal_replica_seen *seen = bpf_map_lookup_elem(&sal_seen, &resolved->replica);
-	struct sal_replica_seen fresh = { .connections = 1, .rtt_us = rtt_us };
-
-	if (!seen) {
-		bpf_map_update_elem(&sal_seen, &resolved->replica, &fresh, BPF_NOEXIST);
-		return;
-	}
-	__sync_fetch_and_add(&seen->connections, 1);
-	/* Smoothed by an eighth, as TCP does. Two that write at once: one is lost, which is nothing to a mean. */
-	seen->rtt_us = seen->rtt_us ? seen->rtt_us - seen->rtt_us / 8 + rtt_us / 8 : rtt_us;
-}
-
 /* Told once for each SYN that stays without an answer. Where the ring is full the failure is still counted. */
 SAL_NOINLINE int sal_tell(struct bpf_sock_ops *ops, __u32 kind, __u32 attempt)
 {
@@ -303,7 +282,7 @@ SAL_INLINE void sal_syn_unanswered(struct bpf_sock_ops *ops)
 	/* One that waits for a replica has none that could be silent. */
 	if (ops->state != BPF_TCP_SYN_SENT || !resolved || resolved->cookie)
 		return;
-	sal_seen_failure(resolved);
+	sal_note_failure(resolved);
 	sal_tell(ops, SAL_EVENT_SILENT, ops->args[0] + 1);
 }
 
@@ -316,7 +295,7 @@ SAL_INLINE void sal_state_changed(struct bpf_sock_ops *ops)
 	resolved = sal_resolved_of(ops);
 	if (!resolved || resolved->cookie)
 		return;
-	sal_seen_failure(resolved);
+	sal_note_failure(resolved);
 	sal_tell(ops, SAL_EVENT_REFUSED, 0);
 }
 
@@ -343,7 +322,7 @@ int sal_handshake(struct bpf_sock_ops *ops)
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		resolved = sal_resolved_of(ops);
 		if (resolved) {
-			sal_seen_connection(resolved, ops->srtt_us >> 3);
+			sal_note_connection(resolved, ops->srtt_us >> 3);
 			bpf_sock_ops_cb_flags_set(ops, 0);
 		}
 		break;

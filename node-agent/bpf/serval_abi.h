@@ -228,8 +228,19 @@ struct sal_choices {
 	__u32 number[2];
 };
 
+/*
+ * A replica, and what this node's sockets have seen of it, in one cache line as a rule: with 10,000 services each further
+ * place that a connect() had to look at cost it 0.1 us.
+ */
+struct sal_replica {
+	struct sal_endpoint at; /* without protocol */
+	__u32 rtt_us; /* of SYN and its answer, smoothed; 0: none yet */
+	__u64 connections; /* established; of UDP: sockets that were given it */
+	__u64 failures; /* SYNs that were not answered in time, or refused */
+};
+
 struct sal_service_count {
-	__u64 resolved; /* flows that got a replica; also the turn, for SAL_BALANCE_IN_TURN */
+	__u64 turn; /* of SAL_BALANCE_IN_TURN */
 	__u64 refused;
 	__u64 waited;
 };
@@ -251,6 +262,8 @@ struct sal_resolved {
 	struct sal_endpoint asked; /* the virtual IP, or the address that a workload has left */
 	struct sal_endpoint replica;
 	__u32 service; /* its id; SAL_NO_SERVICE where an address was left */
+	__u32 place; /* of the replica in sal_replicas, for as long as that is the same one there */
+	__u32 reserved;
 	__u32 syn_timeout_ms; /* 0: as the kernel has it */
 	__u64 netns; /* cookie */
 	__u64 cookie; /* of the socket while it waits for a replica, else 0 */
@@ -260,14 +273,6 @@ struct sal_resolved {
 struct sal_datagram_key {
 	__u64 socket; /* cookie */
 	struct sal_endpoint replica;
-	__u32 reserved;
-};
-
-/* What this node's sockets have seen of a replica. */
-struct sal_replica_seen {
-	__u64 connections;
-	__u64 failures; /* SYNs that were not answered in time, or refused */
-	__u32 rtt_us; /* of SYN and its answer, smoothed; 0: none yet */
 	__u32 reserved;
 };
 

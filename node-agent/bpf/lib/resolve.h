@@ -47,29 +47,30 @@ SAL_INLINE enum sal_resolution sal_resolve_left(struct sal_resolved *resolved)
  */
 SAL_INLINE enum sal_resolution sal_resolve(__u64 netns, __u32 stable, struct sal_resolved *resolved)
 {
-	const struct sal_endpoint *replica;
 	const struct sal_service *service;
 	struct sal_service_count *count;
-	__u32 client, id, turn;
+	struct sal_replica *replica;
+	__u32 client, id;
 
 	if (!sal_client_number(netns, &client))
 		return SAL_AS_IT_IS;
 	service = bpf_map_lookup_elem(&sal_services, &resolved->asked);
 	if (!service)
 		return sal_resolve_left(resolved);
-	id = service->id;
-	count = bpf_map_lookup_elem(&sal_service_counts, &id);
-	resolved->service = id;
+	resolved->service = service->id;
 	resolved->syn_timeout_ms = service->syn_timeout_ms;
 	resolved->netns = netns;
-	turn = sal_turn(service, count, client, stable);
-	replica = service->rule == SAL_RULE_DROP ? NULL : sal_choose(service, netns, turn);
-	if (replica) {
-		sal_copy_address(resolved->replica.address, replica->address);
-		resolved->replica.port = replica->port;
-		resolved->replica.protocol = resolved->asked.protocol;
-		return SAL_RESOLVED;
+	if (service->rule != SAL_RULE_DROP) {
+		replica = sal_choose(service, netns, sal_turn(service, client, stable), &resolved->place);
+		if (replica) {
+			sal_copy_address(resolved->replica.address, replica->at.address);
+			resolved->replica.port = replica->at.port;
+			resolved->replica.protocol = resolved->asked.protocol;
+			return SAL_RESOLVED;
+		}
 	}
+	id = service->id;
+	count = bpf_map_lookup_elem(&sal_service_counts, &id);
 	if (service->rule == SAL_RULE_DELAY && resolved->asked.protocol == IPPROTO_TCP) {
 		if (count)
 			__sync_fetch_and_add(&count->waited, 1);
@@ -80,6 +81,37 @@ SAL_INLINE enum sal_resolution sal_resolve(__u64 netns, __u32 stable, struct sal
 		__sync_fetch_and_add(&count->refused, 1);
 	sal_count_drop(SAL_REASON_NO_REPLICA, 0);
 	return SAL_REFUSED;
+}
+
+/* The replica of a socket as the table has it now; NULL where something else is in its place by now. */
+SAL_INLINE struct sal_replica *sal_replica_of(const struct sal_resolved *resolved)
+{
+	__u32 place = resolved->place;
+	struct sal_replica *replica = bpf_map_lookup_elem(&sal_replicas, &place);
+
+	if (!replica || resolved->service == SAL_NO_SERVICE || !sal_same_endpoint(&replica->at, &resolved->replica))
+		return NULL;
+	return replica;
+}
+
+SAL_INLINE void sal_note_connection(const struct sal_resolved *resolved, __u32 rtt_us)
+{
+	struct sal_replica *replica = sal_replica_of(resolved);
+
+	if (!replica)
+		return;
+	__sync_fetch_and_add(&replica->connections, 1);
+	/* Smoothed by an eighth, as TCP does. Two that write at once: one is lost, which is nothing to a mean. */
+	if (rtt_us)
+		replica->rtt_us = replica->rtt_us ? replica->rtt_us - replica->rtt_us / 8 + rtt_us / 8 : rtt_us;
+}
+
+SAL_INLINE void sal_note_failure(const struct sal_resolved *resolved)
+{
+	struct sal_replica *replica = sal_replica_of(resolved);
+
+	if (replica)
+		__sync_fetch_and_add(&replica->failures, 1);
 }
 
 #endif

@@ -33,15 +33,19 @@ SAL_INLINE __u32 sal_mix(__u32 x)
 }
 
 /* The number that says which of its choices a flow takes; `stable`, where it isn't 0, stays the same for a socket. */
-SAL_INLINE __u32 sal_turn(const struct sal_service *service, struct sal_service_count *count, __u32 client, __u32 stable)
+SAL_INLINE __u32 sal_turn(const struct sal_service *service, __u32 client, __u32 stable)
 {
-	__u64 before = count ? __sync_fetch_and_add(&count->resolved, 1) : 0;
+	struct sal_service_count *count;
+	__u32 id = service->id;
 
 	if (service->balance == SAL_BALANCE_BY_CLIENT)
-		return sal_mix(client + service->id);
+		return sal_mix(client + id);
 	if (stable)
 		return stable;
-	return service->balance == SAL_BALANCE_IN_TURN ? before : bpf_get_prandom_u32();
+	if (service->balance != SAL_BALANCE_IN_TURN)
+		return bpf_get_prandom_u32();
+	count = bpf_map_lookup_elem(&sal_service_counts, &id);
+	return count ? __sync_fetch_and_add(&count->turn, 1) : 0;
 }
 
 /* The pod itself, where it is one of the replicas and the service wants that. */
@@ -59,8 +63,8 @@ SAL_INLINE bool sal_own_replica(const struct sal_service *service, __u64 netns, 
 	return true;
 }
 
-/* NULL where the service has none. */
-SAL_INLINE const struct sal_endpoint *sal_choose(const struct sal_service *service, __u64 netns, __u32 turn)
+/* NULL where the service has none. `place` is where it is in sal_replicas. */
+SAL_INLINE struct sal_replica *sal_choose(const struct sal_service *service, __u64 netns, __u32 turn, __u32 *place)
 {
 	const struct sal_choices *choices;
 	__u32 index, number, at;
@@ -75,8 +79,8 @@ SAL_INLINE const struct sal_endpoint *sal_choose(const struct sal_service *servi
 			return NULL;
 		number = choices->number[at & 1];
 	}
-	index = service->replicas + number;
-	return bpf_map_lookup_elem(&sal_replicas, &index);
+	*place = service->replicas + number;
+	return bpf_map_lookup_elem(&sal_replicas, place);
 }
 
 #endif

@@ -35,7 +35,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1024);
 	__type(key, __u32);
-	__type(value, struct sal_endpoint);
+	__type(value, struct sal_replica);
 } sal_replicas SEC(".maps");
 
 /* By sal_service.id. */
@@ -89,14 +89,6 @@ struct {
 	__type(key, struct sal_datagram_key);
 	__type(value, struct sal_endpoint);
 } sal_datagrams SEC(".maps");
-
-/* What this node's sockets have seen of each replica, by its address and port. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct sal_endpoint);
-	__type(value, struct sal_replica_seen);
-} sal_seen SEC(".maps");
 
 /* Sockets that wait for a replica, by cookie; the value is how many of their segments were kept back. */
 struct {

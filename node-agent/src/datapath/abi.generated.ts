@@ -483,31 +483,34 @@ export interface SalResolved {
   asked: SalEndpoint;
   replica: SalEndpoint;
   service: number;
+  place: number;
   synTimeoutMs: number;
   netns: bigint;
   cookie: bigint;
 }
 
 export const salResolved = {
-  size: 64,
-  offset: { asked: 0, replica: 20, service: 40, synTimeoutMs: 44, netns: 48, cookie: 56 },
+  size: 72,
+  offset: { asked: 0, replica: 20, service: 40, place: 44, synTimeoutMs: 52, netns: 56, cookie: 64 },
   read(buffer: Buffer, at = 0): SalResolved {
     return {
       asked: salEndpoint.read(buffer, at),
       replica: salEndpoint.read(buffer, at + 20),
       service: buffer.readUInt32LE(at + 40),
-      synTimeoutMs: buffer.readUInt32LE(at + 44),
-      netns: buffer.readBigUInt64LE(at + 48),
-      cookie: buffer.readBigUInt64LE(at + 56),
+      place: buffer.readUInt32LE(at + 44),
+      synTimeoutMs: buffer.readUInt32LE(at + 52),
+      netns: buffer.readBigUInt64LE(at + 56),
+      cookie: buffer.readBigUInt64LE(at + 64),
     };
   },
   write(buffer: Buffer, at: number, value: SalResolved): void {
     salEndpoint.write(buffer, at, value.asked);
     salEndpoint.write(buffer, at + 20, value.replica);
     buffer.writeUInt32LE(value.service, at + 40);
-    buffer.writeUInt32LE(value.synTimeoutMs, at + 44);
-    buffer.writeBigUInt64LE(value.netns, at + 48);
-    buffer.writeBigUInt64LE(value.cookie, at + 56);
+    buffer.writeUInt32LE(value.place, at + 44);
+    buffer.writeUInt32LE(value.synTimeoutMs, at + 52);
+    buffer.writeBigUInt64LE(value.netns, at + 56);
+    buffer.writeBigUInt64LE(value.cookie, at + 64);
   },
 } as const;
 
@@ -592,24 +595,50 @@ export const salChoices = {
   },
 } as const;
 
+export interface SalReplica {
+  at: SalEndpoint;
+  rttUs: number;
+  connections: bigint;
+  failures: bigint;
+}
+
+export const salReplica = {
+  size: 40,
+  offset: { at: 0, rttUs: 20, connections: 24, failures: 32 },
+  read(buffer: Buffer, at = 0): SalReplica {
+    return {
+      at: salEndpoint.read(buffer, at),
+      rttUs: buffer.readUInt32LE(at + 20),
+      connections: buffer.readBigUInt64LE(at + 24),
+      failures: buffer.readBigUInt64LE(at + 32),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalReplica): void {
+    salEndpoint.write(buffer, at, value.at);
+    buffer.writeUInt32LE(value.rttUs, at + 20);
+    buffer.writeBigUInt64LE(value.connections, at + 24);
+    buffer.writeBigUInt64LE(value.failures, at + 32);
+  },
+} as const;
+
 export interface SalServiceCount {
-  resolved: bigint;
+  turn: bigint;
   refused: bigint;
   waited: bigint;
 }
 
 export const salServiceCount = {
   size: 24,
-  offset: { resolved: 0, refused: 8, waited: 16 },
+  offset: { turn: 0, refused: 8, waited: 16 },
   read(buffer: Buffer, at = 0): SalServiceCount {
     return {
-      resolved: buffer.readBigUInt64LE(at),
+      turn: buffer.readBigUInt64LE(at),
       refused: buffer.readBigUInt64LE(at + 8),
       waited: buffer.readBigUInt64LE(at + 16),
     };
   },
   write(buffer: Buffer, at: number, value: SalServiceCount): void {
-    buffer.writeBigUInt64LE(value.resolved, at);
+    buffer.writeBigUInt64LE(value.turn, at);
     buffer.writeBigUInt64LE(value.refused, at + 8);
     buffer.writeBigUInt64LE(value.waited, at + 16);
   },
@@ -672,29 +701,6 @@ export const salDatagramKey = {
   write(buffer: Buffer, at: number, value: SalDatagramKey): void {
     buffer.writeBigUInt64LE(value.socket, at);
     salEndpoint.write(buffer, at + 8, value.replica);
-  },
-} as const;
-
-export interface SalReplicaSeen {
-  connections: bigint;
-  failures: bigint;
-  rttUs: number;
-}
-
-export const salReplicaSeen = {
-  size: 24,
-  offset: { connections: 0, failures: 8, rttUs: 16 },
-  read(buffer: Buffer, at = 0): SalReplicaSeen {
-    return {
-      connections: buffer.readBigUInt64LE(at),
-      failures: buffer.readBigUInt64LE(at + 8),
-      rttUs: buffer.readUInt32LE(at + 16),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalReplicaSeen): void {
-    buffer.writeBigUInt64LE(value.connections, at);
-    buffer.writeBigUInt64LE(value.failures, at + 8);
-    buffer.writeUInt32LE(value.rttUs, at + 16);
   },
 } as const;
 

@@ -13,8 +13,6 @@ export interface FailoverDeps {
   podOf: (cookie: bigint) => AgentPod | undefined;
   /** another replica of the service that was asked, none of these; undefined where there is none, or enough were tried */
   another: (asked: Endpoint, tried: readonly Endpoint[]) => Endpoint | undefined;
-  /** it has not answered a SYN */
-  silent: (replica: Endpoint) => void;
   count: (outcome: FailoverOutcome) => void;
   onError: (error: unknown) => void;
 }
@@ -45,8 +43,7 @@ export class Failover {
     const tried = this.tried.get(event.socket) ?? { replicas: [event.replica], unanswered: 1 };
     this.remember(event.socket, { ...tried, unanswered: tried.unanswered + 1 });
     if (tried.unanswered === 0) return;
-    const { count, podOf, another, silent, rules, onError } = this.deps;
-    silent(tried.replicas.at(-1) ?? event.replica);
+    const { count, podOf, another, rules, onError } = this.deps;
     const pod = podOf(event.cookie);
     if (pod === undefined) return count('unknown');
     const next = another(event.asked, tried.replicas);

@@ -9,7 +9,6 @@ import { ServiceController } from './controller.js';
 import { DeadReplicas } from './dead-replicas.js';
 import { Failover, type FailoverOutcome } from './failover.js';
 import { pick } from './pick.js';
-import { Sights } from './sights.js';
 import { SocketRules } from './socket-rules.js';
 import { Waiting, type WaitOutcome } from './waiting.js';
 import type { ReplicaNews } from './replica-news.js';
@@ -38,7 +37,6 @@ const sweepMs = 5_000;
 export class AgentServices {
   readonly clients: Clients;
   readonly controller: ServiceController;
-  private readonly sights: Sights;
   private readonly rules: SocketRules;
   private readonly failover: Failover;
   private readonly waiting: Waiting;
@@ -48,7 +46,6 @@ export class AgentServices {
   constructor(private readonly deps: AgentServicesDeps) {
     const { services, pods, news, datapath, nextFlowId, log, count } = deps;
     const onError = (what: string) => (error: unknown) => log.error({ err: error }, `${what} failed`);
-    this.sights = new Sights(services);
     this.rules = new SocketRules({ datapath, nextFlowId });
     const { hostNetns } = deps;
     this.clients = new Clients({
@@ -61,9 +58,8 @@ export class AgentServices {
       node: deps.node,
       store: deps.store,
       services,
-      measured: (replica, protocol) => {
+      measured: (replica, protocol, seen) => {
         const load = news.load(replica, protocol);
-        const seen = this.sights.of(replica, protocol);
         const dead = news.isDead(replica, true);
         return load === undefined && seen === undefined && !dead ? undefined : { load, seen, dead };
       },
@@ -79,7 +75,6 @@ export class AgentServices {
       rules: this.rules,
       podOf: (cookie) => this.clients.podOf(cookie),
       another: (asked, tried) => this.another(asked, tried),
-      silent: (replica) => this.noticed(replica),
       count: (outcome) => count('failover', outcome),
       onError: onError('giving a socket another replica'),
     });
@@ -126,15 +121,10 @@ export class AgentServices {
   }
 
   private take(event: SocketEvent): void {
-    if (event.kind === 'WAITS') this.waiting.take(event);
-    else if (event.kind === 'SILENT') this.failover.take(event);
-    else this.noticed(event.replica);
-  }
-
-  /** A replica did not answer: whoever connects next should know. */
-  private noticed({ address, port }: Endpoint): void {
-    this.sights.refresh();
-    this.controller.heard((replica) => replica.address === address && replica.port === port);
+    if (event.kind === 'WAITS') return this.waiting.take(event);
+    if (event.kind === 'SILENT') this.failover.take(event);
+    // Whoever connects next should know.
+    this.controller.failed(event.asked);
   }
 
   private another(asked: Endpoint, tried: readonly Endpoint[]): Endpoint | undefined {
@@ -165,7 +155,6 @@ export class AgentServices {
   }
 
   private sweep(): void {
-    this.sights.refresh();
     this.rules
       .sweep(this.clients.all().filter((pod) => this.deps.pods.get(pod.name) !== undefined))
       .catch((error: unknown) =>

@@ -1,12 +1,19 @@
 /** Pure but for what it is given: one service's ports planned, and the rules that the kernel gets for them. */
 import type { EndpointSlice, ServalService } from '@serval/api';
-import type { ServiceRule } from '../../datapath/services/types.js';
+import type { ReplicaSight, ServiceRule } from '../../datapath/services/types.js';
 import type { Protocol } from '../../datapath/types.js';
 import type { ServicePoint } from '../../services/conflicts.js';
 import { planService, type Planned } from '../../services/plan.js';
 import { isByClient, isInTurn, policyOf } from '../../services/policy.js';
 import { replicasOf, type PortReplicas, type Surroundings } from '../../services/replicas.js';
-import type { Measured, Place, Replica, ServicePolicy, ServiceProblem } from '../../services/types.js';
+import type {
+  Measured,
+  Place,
+  Replica,
+  ReplicaSeen,
+  ServicePolicy,
+  ServiceProblem,
+} from '../../services/types.js';
 
 /** One port of a service in one address family: planned once, for all its virtual IPs. */
 export interface PlannedPort {
@@ -30,7 +37,10 @@ export interface PlanningInput {
   points: readonly ServicePoint[];
   surroundings: Surroundings;
   place: Place;
-  measured: (replica: Replica, protocol: Protocol) => Measured | undefined;
+  /** what others know of a replica; `seen` is what this node's own sockets have met */
+  measured: (replica: Replica, protocol: Protocol, seen: ReplicaSeen | undefined) => Measured | undefined;
+  /** of a rule that is in the kernel */
+  seen: (rule: ServiceRule) => readonly ReplicaSight[];
   /** cookie of the client that has this address here */
   ownClient: (address: string) => bigint | undefined;
   now: number;
@@ -69,12 +79,13 @@ function plannedPort(
 ): PlannedPort {
   const { place, now, points } = input;
   const protocol = protocolOf(port);
+  const seen = seenOf(input, before?.rules ?? []);
   const result = planService(
     {
       policy,
       place,
       replicas: port.replicas,
-      measured: (replica) => input.measured(replica, protocol),
+      measured: (replica) => input.measured(replica, protocol, seen.get(`${replica.address} ${replica.port}`)),
       now,
     },
     before?.planned.state,
@@ -99,6 +110,22 @@ function plannedPort(
       return old !== undefined && isSame(old, fresh) ? old : fresh;
     });
   return { port, planned: result, rules };
+}
+
+/** By address and port, of all virtual IPs together. */
+function seenOf({ seen }: PlanningInput, rules: readonly ServiceRule[]): Map<string, ReplicaSeen> {
+  const all = new Map<string, ReplicaSeen>();
+  for (const rule of rules)
+    for (const { address, port, connections, failures, rttUs } of seen(rule)) {
+      const key = `${address} ${port}`;
+      const other = all.get(key);
+      all.set(key, {
+        connections: connections + (other?.connections ?? 0),
+        failures: failures + (other?.failures ?? 0),
+        rttUs: Math.max(rttUs, other?.rttUs ?? 0),
+      });
+    }
+  return all;
 }
 
 const nobody: ReadonlyMap<bigint, number> = new Map();

@@ -5,14 +5,14 @@
 import { join } from 'node:path';
 import { cgroupRoot } from '../../movers/cgroup.js';
 import { native, type BpfMap, type RingBuffer } from '../../native.js';
-import { salClient, salEndpoint, salEvent, salEventKind, salReplicaSeen } from '../abi.generated.js';
+import { salClient, salEndpoint, salEvent, salEventKind } from '../abi.generated.js';
 import { explained } from '../errors.js';
 import type { Endpoint } from '../types.js';
 import { ConnectPrograms } from './connect.js';
-import { endpointBytes, readEndpoint, readServiceAddress } from './encode.js';
+import { endpointBytes, readEndpoint } from './encode.js';
 import { closeServiceMaps, openServiceMaps, type ServiceMaps } from './maps.js';
 import { ServiceTable } from './table.js';
-import type { ReplicaSight, ServiceClient, SocketEvent } from './types.js';
+import type { ServiceClient, SocketEvent } from './types.js';
 
 export * from './types.js';
 
@@ -102,15 +102,6 @@ export class EbpfServices {
         readEndpoint(values, i * salEndpoint.size).address,
       ]),
     );
-  }
-
-  /** Of replicas that were connected to, the last 16,384. */
-  seen(): ReplicaSight[] {
-    const { count, keys, values } = this.maps.sal_seen.entries();
-    return Array.from({ length: count }, (_, i) => {
-      const { connections, failures, rttUs } = salReplicaSeen.read(values, i * salReplicaSeen.size);
-      return { ...readServiceAddress(keys, i * salEndpoint.size), connections, failures, rttUs };
-    });
   }
 
   /** While a service without replicas lets its clients wait: keep their segments back. */

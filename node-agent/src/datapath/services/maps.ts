@@ -15,7 +15,6 @@ export const serviceMapNames = [
   'sal_left_addresses',
   'sal_sockets',
   'sal_datagrams',
-  'sal_seen',
   'sal_waiting',
   'sal_events',
 ] as const;
@@ -28,7 +27,7 @@ export interface ServiceMapOptions {
   objectPath: string;
   /** room for choices, two in each element of 8 bytes */
   choices: number;
-  /** room for replicas, 24 bytes each */
+  /** room for replicas, 40 bytes each */
   replicas: number;
 }
 

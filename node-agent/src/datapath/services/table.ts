@@ -5,7 +5,7 @@
  */
 import { ServalError } from '@serval/api';
 import { native } from '../../native.js';
-import { salEndpoint, salLimit, salOwnKey, salService, salServiceCount } from '../abi.generated.js';
+import { salEndpoint, salLimit, salOwnKey, salReplica, salService, salServiceCount } from '../abi.generated.js';
 import { explained } from '../errors.js';
 import {
   encodeService,
@@ -17,7 +17,7 @@ import {
 } from './encode.js';
 import type { ServiceMaps } from './maps.js';
 import { Regions } from './regions.js';
-import type { ServiceAddress, ServiceCount, ServiceRule } from './types.js';
+import type { ReplicaSight, ServiceAddress, ServiceCount, ServiceRule } from './types.js';
 
 interface Entry extends Placed {
   key: Buffer;
@@ -26,7 +26,7 @@ interface Entry extends Placed {
 }
 
 /** Elements of an array map begin at multiples of 8 bytes. */
-const replicaStride = Math.ceil(salEndpoint.size / 8) * 8;
+const replicaStride = Math.ceil(salReplica.size / 8) * 8;
 /** so many elements in one call */
 const batchSize = 4096;
 
@@ -180,9 +180,31 @@ export class ServiceTable {
     if (old?.rule !== undefined && equalReplicas(old.rule, rule)) return old.replicas;
     const start = this.replicaRegions.take(rule.replicas.length);
     if (start === undefined) return undefined;
-    for (const [i, replica] of rule.replicas.entries())
-      writeEndpoint(this.replicas, (start + i) * replicaStride, replica, rule.protocol);
+    const seen = this.seenOf(old);
+    for (const [i, replica] of rule.replicas.entries()) {
+      const at = (start + i) * replicaStride;
+      writeEndpoint(this.replicas, at, replica);
+      // What was seen of it goes on; a connection that is counted in this very moment is lost to the count.
+      const before = seen.get(replicaName(replica));
+      if (before === undefined) this.replicas.fill(0, at + salEndpoint.size, at + replicaStride);
+      else this.replicas.copyWithin(at + salEndpoint.size, before + salEndpoint.size, before + replicaStride);
+    }
     return start;
+  }
+
+  /** Where the replicas are that anything was seen of, by their names. */
+  private seenOf(entry: Entry | undefined): Map<string, number> {
+    const seen = new Map<string, number>();
+    for (const [i, replica] of entry?.rule?.replicas.entries() ?? []) {
+      const at = ((entry as Entry).replicas + i) * replicaStride;
+      if (this.isSeen(at)) seen.set(replicaName(replica), at);
+    }
+    return seen;
+  }
+
+  private isSeen(at: number): boolean {
+    const { connections, failures } = salReplica.offset;
+    return this.replicas.readUInt32LE(at + connections) + this.replicas.readUInt32LE(at + failures) > 0;
   }
 
   private placeChoices(rule: ServiceRule, old: Entry | undefined): number | undefined {
@@ -238,8 +260,51 @@ export class ServiceTable {
 
   count(address: ServiceAddress): ServiceCount {
     const entry = this.entries.get(serviceKey(address));
-    if (entry === undefined) return { resolved: 0n, refused: 0n, waited: 0n };
-    return salServiceCount.read(this.counts, entry.id * salServiceCount.size);
+    if (entry === undefined) return { resolved: 0, refused: 0, waited: 0 };
+    const { refused, waited } = salServiceCount.read(this.counts, entry.id * salServiceCount.size);
+    return { resolved: this.connections(entry), refused: Number(refused), waited: Number(waited) };
+  }
+
+  /** Connections so far, and failures: changes whenever the service is used. */
+  used(address: ServiceAddress): number {
+    const entry = this.entries.get(serviceKey(address));
+    return entry === undefined ? 0 : this.connections(entry);
+  }
+
+  /** What this node's sockets have seen of a service's replicas, those of which nothing was seen left out. */
+  seen(address: ServiceAddress): ReplicaSight[] {
+    const entry = this.entries.get(serviceKey(address));
+    const sights: ReplicaSight[] = [];
+    for (const [i, { address: replica, port }] of entry?.rule?.replicas.entries() ?? []) {
+      const at = ((entry as Entry).replicas + i) * replicaStride;
+      if (!this.isSeen(at)) continue;
+      const { connections, failures, rttUs } = salReplica.read(this.replicas, at);
+      sights.push({
+        address: replica,
+        port,
+        protocol: address.protocol,
+        connections: Number(connections),
+        failures: Number(failures),
+        rttUs,
+      });
+    }
+    return sights;
+  }
+
+  /** By whole numbers of 32 bits: 100,000 replicas are looked at each second. */
+  private connections({ replicas, count }: Entry): number {
+    const at = salReplica.offset.connections;
+    let sum = 0;
+    for (let i = replicas; i < replicas + count; i++) {
+      sum += this.replicas.readUInt32LE(i * replicaStride + at);
+      sum += this.replicas.readUInt32LE(i * replicaStride + at + 4) * 0x100000000;
+    }
+    return sum;
+  }
+
+  /** What BY_CLIENT goes by, and where its counters are. */
+  idOf(address: ServiceAddress): number | undefined {
+    return this.entries.get(serviceKey(address))?.id;
   }
 
   usage(): { services: number; choices: number; replicas: number } {
@@ -264,6 +329,10 @@ function withoutShared(old: Entry, next: Entry): Entry {
     size: next.size > 0 && old.choices === next.choices ? 0 : old.size,
     count: next.count > 0 && old.replicas === next.replicas ? 0 : old.count,
   };
+}
+
+function replicaName({ address, port }: { address: string; port: number }): string {
+  return `${address} ${port}`;
 }
 
 function equalReplicas(a: ServiceRule, b: ServiceRule): boolean {

@@ -25,9 +25,10 @@ export interface ServiceRule extends ServiceAddress {
 
 /** How often, since the service is there. */
 export interface ServiceCount {
-  resolved: bigint;
-  refused: bigint;
-  waited: bigint;
+  /** connections that were established; of UDP, sockets that were given a replica */
+  resolved: number;
+  refused: number;
+  waited: number;
 }
 
 /** A network namespace whose sockets are resolved. */
@@ -40,8 +41,8 @@ export interface ServiceClient {
 
 /** What this node's sockets have seen of a replica. */
 export interface ReplicaSight extends ServiceAddress {
-  connections: bigint;
-  failures: bigint;
+  connections: number;
+  failures: number;
   rttUs: number;
 }
 
