@@ -2,7 +2,7 @@
 import type { Measured, Replica, ReplicaLoad, ReplicaSeen } from '@serval/node-agent/services';
 import { exponential, poisson, seeded } from './chance.js';
 import { chooser, type Chooser, type StrategyName } from './strategy.js';
-import { nodes, replicasFor, zoneOfReplica, zones, type Scenario, type SimulatedNode } from './world.js';
+import { nodesOf, replicasOf, zoneOfReplica, zones, type Scenario, type SimulatedNode } from './world.js';
 
 /** Of one second. */
 export interface Second {
@@ -73,14 +73,13 @@ class Simulation {
     this.flows = new Int32Array(scenario.replicas);
     this.lives = new Int32Array(scenario.replicas);
     this.up = new Uint8Array(scenario.replicas).fill(1);
-    this.clients = nodes.map((node) => ({
+    this.clients = nodesOf(scenario).map((node) => ({
       node,
       chooser: chooser(strategy, node),
       seen: new Map(),
       phase: Math.floor(this.chance() * ticksPerSecond),
     }));
-    for (const [i, { address }] of replicasFor(scenario.replicas, () => true).entries())
-      this.indices.set(address, i);
+    for (const [i, { address }] of replicasOf(scenario, () => true).entries()) this.indices.set(address, i);
   }
 
   second(time: number): Second {
@@ -95,7 +94,7 @@ class Simulation {
       kept: [],
     };
     this.changeWhoIsUp(time);
-    const listed = replicasFor(replicas, (i) => this.scenario.isListed(i, time));
+    const listed = replicasOf(this.scenario, (i) => this.scenario.isListed(i, time));
     const report = this.reports.at(-1 - this.scenario.reportDelay);
     for (let tick = 0; tick < ticksPerSecond; tick++) {
       this.end(time * ticksPerSecond + tick);
@@ -155,7 +154,7 @@ class Simulation {
 
   private begin(client: Client, time: number, tick: number, second: Second): void {
     const { scenario } = this;
-    const rate = (scenario.flowsEach * scenario.replicas) / scenario.flowSeconds / nodes.length;
+    const rate = (scenario.flowsEach * scenario.replicas) / scenario.flowSeconds / this.clients.length;
     const mean = (rate * scenario.demand(client.node.zone, time)) / ticksPerSecond;
     for (let count = poisson(this.chance, mean); count > 0; count--) {
       const replica = this.connect(client, second);

@@ -6,6 +6,7 @@ export const eventAt = 10;
 
 /** What a scenario is made of where nothing else is said. */
 const plain: Omit<Scenario, 'name' | 'title' | 'replicas'> = {
+  nodesPerZone: 12,
   flowSeconds: 5,
   flowsEach: 100,
   seconds: 80,

@@ -2,7 +2,6 @@
 import type { Replica } from '@serval/node-agent/services';
 
 export const zones = ['a', 'b', 'c'] as const;
-export const nodesPerZone = 12;
 
 export interface SimulatedNode {
   name: string;
@@ -15,6 +14,8 @@ export interface Scenario {
   /** for people */
   title: string;
   replicas: number;
+  /** nodes with clients, and with replicas as far as there are any */
+  nodesPerZone: number;
   /** how long a flow lasts on average, by chance, s */
   flowSeconds: number;
   /** flows that one replica has where all have the same number, before anything happens */
@@ -33,30 +34,29 @@ export interface Scenario {
   isListed(replica: number, time: number): boolean;
 }
 
-export const nodes: readonly SimulatedNode[] = Array.from(
-  { length: nodesPerZone * zones.length },
-  (_, i) => ({
+/** In turn through the zones. */
+export function nodesOf({ nodesPerZone }: Scenario): SimulatedNode[] {
+  return Array.from({ length: nodesPerZone * zones.length }, (_, i) => ({
     name: `node-${i}`,
     zone: i % zones.length,
-  }),
-);
-
-export function replicasFor(count: number, isListed: (replica: number) => boolean): Replica[] {
-  return Array.from({ length: count }, (_, i) => {
-    const node = nodes[i % nodes.length] as SimulatedNode;
-    const ready = isListed(i);
-    return {
-      address: `10.0.${i >> 8}.${i & 255}`,
-      port: 80,
-      node: node.name,
-      zone: zones[node.zone] as string,
-      region: 'r',
-      ready,
-      draining: false,
-    };
-  });
+  }));
 }
 
+/** In turn through the nodes. */
+export function replicasOf(scenario: Scenario, isListed: (replica: number) => boolean): Replica[] {
+  const nodes = nodesOf(scenario);
+  return Array.from({ length: scenario.replicas }, (_, i) => ({
+    address: `10.0.${i >> 8}.${i & 255}`,
+    port: 80,
+    node: (nodes[i % nodes.length] as SimulatedNode).name,
+    zone: zones[zoneOfReplica(i)] as string,
+    region: 'r',
+    ready: isListed(i),
+    draining: false,
+  }));
+}
+
+/** Index into `zones`. */
 export function zoneOfReplica(replica: number): number {
-  return (nodes[replica % nodes.length] as SimulatedNode).zone;
+  return replica % zones.length;
 }

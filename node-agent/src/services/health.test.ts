@@ -18,7 +18,12 @@ class Watched {
     this.now += ms;
     this.seen.connections += connections;
     this.seen.failures += failures;
-    this.health = nextHealth(this.health, { now: this.now, seen: { ...this.seen }, jitter: 0, ...more });
+    this.health = nextHealth(this.health, {
+      now: this.now,
+      seen: { ...this.seen },
+      jitter: () => 0,
+      ...more,
+    });
     return this;
   }
 
@@ -33,7 +38,7 @@ class Watched {
 
 describe('health of a replica', () => {
   it('has nothing to remember of whom nobody met', () => {
-    expect(nextHealth(undefined, { now: 5, jitter: 0 })).toBeUndefined();
+    expect(nextHealth(undefined, { now: 5, jitter: () => 0 })).toBeUndefined();
     expect(new Watched().after(1_000).health).toBeUndefined();
   });
 
@@ -86,7 +91,7 @@ describe('health of a replica', () => {
   });
 
   it('is tried at different moments by different nodes', () => {
-    const at = (jitter: number) => new Watched().after(0, { failures: 2, jitter }).health?.at;
+    const at = (jitter: number) => new Watched().after(0, { failures: 2, jitter: () => jitter }).health?.at;
     expect([at(0), at(0.5)]).toEqual([1_000, 1_100]);
   });
 
@@ -112,7 +117,7 @@ describe('health of a replica', () => {
     one.health = nextHealth(one.health, {
       now: 1,
       seen: { rttUs: 0, connections: 0, failures: 2 },
-      jitter: 0,
+      jitter: () => 0,
     });
     expect(one.state).toBe('silent');
   });

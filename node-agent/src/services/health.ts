@@ -35,7 +35,7 @@ export interface HealthEvent {
   /** it was not there, or not ready, and others were: it is to be eased in */
   arrived?: boolean;
   /** 0 to below 1, of this replica at this node: so that nodes don't all try it at the same moment */
-  jitter: number;
+  jitter: () => number;
 }
 
 /** SYNs without an answer, or refused, with no connection between them. */
@@ -126,12 +126,12 @@ function decided(before: Health, after: Health, { seen, now, jitter }: HealthEve
       // Flows that went there for want of others may find out first.
       return answers || now >= before.at ? { ...after, state: 'easing', at: now, inARow: 0 } : after;
     case 'easing': {
-      if (after.inARow > 0) return silent(after, now, jitter);
+      if (after.inARow > 0) return silent(after, now, jitter());
       const strikes = answers ? 0 : after.strikes;
       return now - after.at >= easingMs ? { ...after, strikes, state: 'good' } : { ...after, strikes };
     }
     default:
-      return after.inARow >= failuresToSilence ? silent(after, now, jitter) : after;
+      return after.inARow >= failuresToSilence ? silent(after, now, jitter()) : after;
   }
 }
 

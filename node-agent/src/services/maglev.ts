@@ -72,7 +72,7 @@ export function maglevTable(
   for (let round = 1; round <= rounds; round++)
     for (let w = 0; w < walkers.index.length; w++) {
       const index = walkers.index[w] as number;
-      const due = Math.floor(((quota[index] as number) * round) / rounds);
+      const due = (((quota[index] as number) * round) / rounds) >>> 0;
       while ((walkers.taken[w] as number) < due) take(table, walkers, w, size);
     }
   return table;

@@ -4,17 +4,17 @@
  * same for whatever excess: cut back by u, the load sinks by u in the end. So one setting fits twofold and tenfold.
  *
  * The load answers late: reports are a second or two old, and flows live for nobody knows how long. Hence three terms' worth
- * of caution: a slow mean of the excess times a high gain brings the load to its share but for a tenth of what was to be cut
- * back; the momentary excess times a low gain makes it quick; and the slow mean forgets, so that agents that have
+ * of caution: a slow mean of the excess times a high gain brings the load to its share but for a sixth of what was too much (as a
+ * logarithm); the momentary excess times a low gain makes it quick; and the slow mean forgets, so that agents that have
  * watched for different times come to decide alike. Gains are below what makes two seconds of delay swing, and with
  * flows that live longer the answer is slower but hardly overshoots (docs/simulation.md shows both).
  */
 
 /** Of the slow mean: how much of an excess is cut back in the long run. */
-const slowGain = 8;
+const slowGain = 5;
 /** Of the momentary excess. With a delay of two reports more than 0.5 begins to swing. */
 const quickGain = 0.3;
-const slowMs = 30_000;
+const slowMs = 20_000;
 /** Noise of single reports is taken off before anything begins. */
 const feltMs = 1_500;
 /** Longer gaps between two plans count for no more: nothing is known of them. */

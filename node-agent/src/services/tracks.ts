@@ -88,7 +88,7 @@ function nextTrack(
   const isNews = seen !== undefined || dead === true || arrived;
   // Most of 100,000: nothing to remember, and no hash to be made.
   if (before === undefined && !isNews) return undefined;
-  const jitter = fraction(address + node, port);
+  const jitter = (): number => fraction(address + node, port);
   const health = nextHealth(before?.health, { now, seen, dead, moving: load?.moving, arrived, jitter });
   if (before?.health === health) return before;
   return { health, slow: before?.slow ?? 0 };

@@ -217,7 +217,7 @@ function excessOf({ load, capacity }: Field, i: number, mean: number): number | 
   const flows = load[i] as number;
   if (Number.isNaN(flows) || capacity[i] !== 1) return undefined;
   const excess = Math.log((flows + 1) / (mean + 1));
-  const chance = Math.min(0.5, 1 / Math.sqrt(mean + 1));
+  const chance = Math.min(0.5, 0.5 / Math.sqrt(mean + 1));
   return Math.sign(excess) * Math.max(0, Math.abs(excess) - chance);
 }
 
