@@ -34,11 +34,11 @@ figures that mean something, an otherwise idle machine.
   --services SIZES  how many services there are, default 1,1000,10000
   --variants NAMES  some of ${ways.join(',')}; direct is always among them
   --peers KIND      real: kube-proxy itself, built where it is missing, which takes minutes, once; shape: rules of the same
-                    shape; auto (default): real where there is Go to build it with, else shape
+                    shape; auto (default): real where it is there or Go to build it with, else shape
   --check           exit with 1 where a promised figure is missed
   --help            this text
 
-SERVAL_BENCH_LOG=LEVEL sets the level of the agent's log; it is kept where SERVAL_KEEP_LOGS=1 is set.
+SERVAL_BENCH_LOG=LEVEL sets the level of the agent's log.
 
 Exit codes: 0 done, 1 failed (or, with --check, a promise was missed), 2 wrong usage.`;
 

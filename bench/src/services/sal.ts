@@ -93,7 +93,7 @@ class RunningAgent {
   async remove(): Promise<void> {
     await this.agent.stop();
     native().unmountBpffs(this.bpffs);
-    if (process.env['SERVAL_KEEP_LOGS'] === undefined) rmSync(this.home, { recursive: true, force: true });
+    rmSync(this.home, { recursive: true, force: true });
   }
 
   async memory(): Promise<Memory> {

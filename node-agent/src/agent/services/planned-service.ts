@@ -85,7 +85,8 @@ function plannedPort(
       policy,
       place,
       replicas: port.replicas,
-      measured: (replica) => input.measured(replica, protocol, seen.get(`${replica.address} ${replica.port}`)),
+      measured: (replica) =>
+        input.measured(replica, protocol, seen.get(`${replica.address} ${replica.port}`)),
       now,
     },
     before?.planned.state,

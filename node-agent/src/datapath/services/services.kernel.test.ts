@@ -73,7 +73,7 @@ describe('services at connect()', () => {
     expect(met.map(({ who }) => who).sort()).toEqual(['r0', 'r0', 'r1', 'r1', 'r2', 'r2']);
     for (const { peer } of met) expect(peer).toEqual([named, ports[protocol]]);
     expect(services.table.count({ address, port: ports[protocol], protocol })).toMatchObject({
-      resolved: 6n,
+      resolved: 6,
     });
   });
 
@@ -151,7 +151,11 @@ describe('services at connect()', () => {
       }),
     ]);
     await whoAnswers('tcp', '10.200.0.1', 80, 4);
-    const seen = new Map(services.table.seen({ address: '10.200.0.1', port: 80, protocol: 'tcp' }).map((each) => [each.port, each]));
+    const seen = new Map(
+      services.table
+        .seen({ address: '10.200.0.1', port: 80, protocol: 'tcp' })
+        .map((each) => [each.port, each]),
+    );
     expect(seen.get(8080)).toMatchObject({
       address: '10.99.0.1',
       protocol: 'tcp',

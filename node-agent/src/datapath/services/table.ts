@@ -5,7 +5,14 @@
  */
 import { ServalError } from '@serval/api';
 import { native } from '../../native.js';
-import { salEndpoint, salLimit, salOwnKey, salReplica, salService, salServiceCount } from '../abi.generated.js';
+import {
+  salEndpoint,
+  salLimit,
+  salOwnKey,
+  salReplica,
+  salService,
+  salServiceCount,
+} from '../abi.generated.js';
 import { explained } from '../errors.js';
 import {
   encodeService,
