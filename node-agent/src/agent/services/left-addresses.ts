@@ -19,7 +19,7 @@ const version = 1;
 export class LeftAddresses {
   private readonly byAddress = new Map<string, LeftAddress>();
   private dirty = false;
-  private writing: Promise<void> | undefined;
+  private writing: Promise<void> = Promise.resolve();
 
   /** `records`: what was found on stable storage, of whatever kind. */
   constructor(
@@ -51,20 +51,18 @@ export class LeftAddresses {
 
   /** Resolves when all is written that was to be, or could not be; never rejects. */
   flush(): Promise<void> {
-    this.writing ??= this.write().finally(() => (this.writing = undefined));
+    this.writing = this.writing.then(() => this.write());
     return this.writing;
   }
 
   private async write(): Promise<void> {
-    while (this.dirty) {
-      this.dirty = false;
-      try {
-        await this.store.write(leftKey, { version, left: this.all() });
-      } catch (error) {
-        this.dirty = true;
-        this.onError(error);
-        return;
-      }
+    if (!this.dirty) return;
+    this.dirty = false;
+    try {
+      await this.store.write(leftKey, { version, left: this.all() });
+    } catch (error) {
+      this.dirty = true;
+      this.onError(error);
     }
   }
 }

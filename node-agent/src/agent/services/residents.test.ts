@@ -125,7 +125,7 @@ describe('Residents', () => {
     world.ended.add('/cgroup/10.1.0.2');
     await jest.advanceTimersByTimeAsync(1_000);
     expect(await world.told()).toEqual({ ...nothing, died: ['10.1.0.2'] });
-    await jest.advanceTimersByTimeAsync(600_000);
+    await jest.advanceTimersByTimeAsync(605_000);
     expect(await world.told()).toEqual(nothing);
     world.ended.clear();
     await jest.advanceTimersByTimeAsync(1_000);
@@ -189,6 +189,14 @@ describe('Residents', () => {
     expect(world.written.at(-1)).toEqual({ version: 1, left: [] });
   });
 
+  it('does not say both of an address', async () => {
+    const world = started(redis);
+    world.ended.add('/cgroup/10.1.0.2');
+    await jest.advanceTimersByTimeAsync(1_000);
+    await world.residents.left(redis, { ipv4: '10.2.0.7' });
+    expect(await world.told()).toEqual({ ...nothing, left: [{ address: '10.1.0.2', now: '10.2.0.7' }] });
+  });
+
   it('says that an address has died whose family the target does not have', async () => {
     const pod = workloadAt(['10.1.0.2', 'fd00::2']);
     const world = started(pod);
@@ -219,13 +227,14 @@ describe('Residents', () => {
 
   it('writes again what could not be written', async () => {
     const world = started(redis);
+    world.phases = { [redis.name]: 'retiring' };
     world.failing = true;
     await world.residents.left(redis, { ipv4: '10.2.0.7' });
     expect(world.written).toEqual([]);
     world.failing = false;
     await jest.advanceTimersByTimeAsync(1_000);
-    // The pod is still here, so that the address is its own again.
-    expect(world.written.at(-1)).toEqual({ version: 1, left: [] });
+    const left = [{ address: '10.1.0.2', now: '10.2.0.7', uid: 'redis' }];
+    expect(world.written).toEqual([{ version: 1, left }]);
   });
 });
 

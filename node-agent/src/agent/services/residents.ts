@@ -183,6 +183,7 @@ export class Residents {
       this.died.delete(address);
       this.deps.left.remove(address);
     }
+    // Whoever has left has not died.
     for (const [address, since] of this.died)
       if (this.now() - since >= mournMs || this.deps.left.get(address) !== undefined)
         this.died.delete(address);
@@ -192,8 +193,7 @@ export class Residents {
 
   /** The addresses of the host itself don't end with a pod that has them. */
   private mourn(address: string, ends: boolean): void {
-    const hasLeft = this.deps.left.get(address) !== undefined;
-    if (ends && !hasLeft && !this.died.has(address)) this.died.set(address, this.now());
+    if (ends && !this.died.has(address)) this.died.set(address, this.now());
   }
 
   private tell(standing: Standing): void {
