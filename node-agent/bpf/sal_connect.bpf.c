@@ -303,7 +303,7 @@ SEC("sockops")
 int sal_handshake(struct bpf_sock_ops *ops)
 {
 	struct sal_resolved *resolved;
-	int reply = -1;
+	int timeout;
 
 	switch (ops->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
@@ -311,7 +311,10 @@ int sal_handshake(struct bpf_sock_ops *ops)
 			bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_RTO_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;
 	case BPF_SOCK_OPS_TIMEOUT_INIT:
-		reply = sal_syn_timeout(ops);
+		/* Of another's socket nothing is said: whoever knew it said so before us, and this field is shared. */
+		timeout = sal_syn_timeout(ops);
+		if (timeout > 0)
+			ops->reply = timeout;
 		break;
 	case BPF_SOCK_OPS_RTO_CB:
 		sal_syn_unanswered(ops);
@@ -327,8 +330,6 @@ int sal_handshake(struct bpf_sock_ops *ops)
 		}
 		break;
 	}
-	/* Last: it lies where the arguments did. */
-	ops->reply = reply;
 	return 1;
 }
 

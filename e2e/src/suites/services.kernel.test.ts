@@ -136,9 +136,8 @@ describe('services', () => {
     const cutAt = Date.now();
     const rows = await loop.finished();
     await lab.mend('s2-h1');
-    const { failed, errors, connectMs } = summarize(rows);
-    expect({ failed, errors }).toEqual({ failed: 0, errors: {} });
-    expect(connectMs.worst).toBeLessThan(300);
+    const slow = rows.filter(({ error, connectMs }) => error !== undefined || connectMs >= 300);
+    expect(slow.map((row) => ({ ...row, sinceCutMs: row.at - cutAt }))).toEqual([]);
     const silent = replicas[0]?.name;
     expect(rows.some(({ at, name }) => at < cutAt && name === silent)).toBe(true);
     expect(rows.some(({ at, name }) => at > cutAt + 100 && name === silent)).toBe(false);
