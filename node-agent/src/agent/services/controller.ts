@@ -36,6 +36,14 @@ export interface ServiceState {
   problems: ServiceProblem[];
 }
 
+/** What is at a virtual IP. */
+export interface ServedPort {
+  /** of the service */
+  name: string;
+  policy: ServicePolicy;
+  port: PlannedPort;
+}
+
 interface Use {
   /** somebody connected last, ms */
   at: number;
@@ -101,10 +109,6 @@ export class ServiceController {
 
   // --- what is asked
 
-  states(): ServiceState[] {
-    return [...this.index.names()].flatMap((name) => this.state(name) ?? []);
-  }
-
   state(name: string): ServiceState | undefined {
     const service = this.index.service(name);
     const plan = this.plans.get(name);
@@ -113,19 +117,33 @@ export class ServiceController {
     return { service, policy: plan.policy, ports: [...plan.ports.values()], problems };
   }
 
+  /** Of all services, in no order. */
+  names(): string[] {
+    return [...this.index.names()];
+  }
+
   /** Who serves at a virtual IP. */
-  at(asked: Endpoint, protocol: Protocol = 'tcp'): { policy: ServicePolicy; port: PlannedPort } | undefined {
+  at(asked: Endpoint, protocol: Protocol = 'tcp'): ServedPort | undefined {
     const owner = this.owners.get(serviceKey({ ...asked, protocol }));
     const plan = owner && this.plans.get(owner.name);
     const port = owner && plan?.ports.get(owner.port);
-    return plan && port && { policy: plan.policy, port };
+    return plan && port && { name: owner.name, policy: plan.policy, port };
+  }
+
+  /** All that is served. */
+  *served(): Generator<ServiceAddress> {
+    for (const plan of this.plans.values()) yield* rulesOf(plan);
+  }
+
+  /** Somebody connected to it within the last minute. */
+  isInUse(name: string): boolean {
+    return (this.uses.get(name)?.at ?? -Infinity) >= this.now() - usedMs;
   }
 
   /** Replicas of services that were used of late. */
   *inUse(): Generator<Replica> {
-    const since = this.now() - usedMs;
-    for (const [name, { at }] of this.uses)
-      if (at >= since)
+    for (const name of this.uses.keys())
+      if (this.isInUse(name))
         for (const port of this.plans.get(name)?.ports.values() ?? []) yield* port.planned.plan.replicas;
   }
 

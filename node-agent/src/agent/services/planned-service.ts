@@ -56,6 +56,12 @@ export function protocolOf({ protocol }: PortReplicas): Protocol {
   return protocol === 'UDP' ? 'udp' : 'tcp';
 }
 
+/** How the kernel draws the number of a flow's choice. */
+export function balanceOf(policy: ServicePolicy): ServiceRule['balance'] {
+  if (isByClient(policy)) return 'BY_CLIENT';
+  return isInTurn(policy) ? 'IN_TURN' : 'RANDOM';
+}
+
 /** Its clients wait: nobody is there. */
 export function isWaiting({ rule, choices }: ServiceRule): boolean {
   return rule === 'DELAY' && choices.length === 0;
@@ -86,10 +92,10 @@ function plannedPort(
     rule,
     replicas,
     choices,
-    balance: isByClient(policy) ? 'BY_CLIENT' : isInTurn(policy) ? 'IN_TURN' : 'RANDOM',
+    balance: balanceOf(policy),
     synTimeoutMs: policy.attempts > 1 ? policy.synTimeoutMs : 0,
     own: ownReplicas(input, policy, replicas),
-  } as const;
+  };
   const rules = points
     .filter((point) => point.port === port.port && point.protocol === port.protocol)
     .filter(({ virtualIP }) => port.virtualIPs.includes(virtualIP))

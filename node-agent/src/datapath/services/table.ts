@@ -236,6 +236,11 @@ export class ServiceTable {
     for (const netns of rule?.own.keys() ?? []) this.maps.sal_own_replicas.delete(ownKey(netns, id));
   }
 
+  /** The number that the kernel knows it by, which a choice by client goes by; undefined for what is not in the table. */
+  idOf(address: ServiceAddress): number | undefined {
+    return this.entries.get(serviceKey(address))?.id;
+  }
+
   count(address: ServiceAddress): ServiceCount {
     const entry = this.entries.get(serviceKey(address));
     if (entry === undefined) return { resolved: 0n, refused: 0n, waited: 0n };
