@@ -103,8 +103,8 @@ function policyText(policy: ServicePolicyView): string {
   ].join(', ');
 }
 
-function problemLines({ name, problems }: Pick<ServiceView, 'name' | 'problems'>): string[] {
-  return problems.map((problem) => `PROBLEM  ${name}: ${problem}`);
+function problemLines({ problems }: Pick<ServiceView, 'problems'>): string[] {
+  return problems.map((problem) => `PROBLEM  ${problem}`);
 }
 
 // --- replicas
@@ -145,15 +145,12 @@ function count(value: number | undefined): string {
 const shownChances = 20;
 
 export function resolveLines(view: ResolveView, options: TextOptions): string[] {
-  const { from, name, service, answers, problems } = view;
+  const { from, name, answers, problems } = view;
   const blocks = answers.flatMap((answer, i) => [
     ...(i === 0 ? [] : ['']),
     ...answerLines(answer, from, options),
   ]);
-  return [
-    ...(answers.length === 0 ? [`${name} is served nowhere`] : blocks),
-    ...problemLines({ name: service ?? name, problems }),
-  ];
+  return [...(answers.length === 0 ? [`${name} is served nowhere`] : blocks), ...problemLines({ problems })];
 }
 
 /** connect() would fail at one of its places, or there is none. */
