@@ -191,20 +191,23 @@ export class ServiceController {
   }
 
   private async flush(): Promise<void> {
-    this.index.settle();
-    while (this.dirty.size > 0 && !this.ended) {
-      const changed: ServiceRule[] = [];
-      const gone: ServiceAddress[] = [];
-      for (const name of first(this.dirty, planAtOnce)) {
-        this.dirty.delete(name);
-        this.plan(name, changed, gone);
-      }
-      // Before its first client can wait.
-      if (changed.some(isWaiting)) this.deps.services.holdBack(true);
-      await this.deps.services.table.change(changed, gone);
-      await nextTurn();
-    }
+    // What comes meanwhile may change who serves where: only when nothing is left is it done.
+    for (this.index.settle(); this.dirty.size > 0 && !this.ended; this.index.settle())
+      while (this.dirty.size > 0 && !this.ended) await this.flushSome();
     this.deps.onPlanned?.();
+  }
+
+  private async flushSome(): Promise<void> {
+    const changed: ServiceRule[] = [];
+    const gone: ServiceAddress[] = [];
+    for (const name of first(this.dirty, planAtOnce)) {
+      this.dirty.delete(name);
+      this.plan(name, changed, gone);
+    }
+    // Before its first client can wait.
+    if (changed.some(isWaiting)) this.deps.services.holdBack(true);
+    await this.deps.services.table.change(changed, gone);
+    await nextTurn();
   }
 
   private plan(name: string, changed: ServiceRule[], gone: ServiceAddress[]): void {
