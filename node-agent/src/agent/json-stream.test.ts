@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { EventEmitter } from 'node:events';
 import { createServer, request, type IncomingMessage } from 'node:http';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -73,6 +74,25 @@ describe('streamJson', () => {
     clearInterval(timer);
     expect(JSON.parse(text)).toHaveLength(100_000);
     expect(turns).toBeGreaterThan(20);
+  });
+
+  it('lets others have their turn also where the reader is as quick as can be', async () => {
+    const response = Object.assign(new EventEmitter(), {
+      destroyed: false,
+      writeHead: () => undefined,
+      write: () => {
+        process.nextTick(() => response.emit('drain'));
+        return false;
+      },
+      end: () => undefined,
+    });
+    let turns = 0;
+    let isOver = false;
+    const turn = (): void => void setImmediate(() => isOver || (turns++, turn()));
+    turn();
+    await streamJson(response as never, 200, new Long());
+    isOver = true;
+    expect(turns).toBeGreaterThan(100);
   });
 
   it('makes no more than is read, and ends with its reader', async () => {
