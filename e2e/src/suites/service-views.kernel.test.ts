@@ -166,6 +166,8 @@ describe('the service table', () => {
       resolved: 3 * clients.length,
       refused: 0,
     });
+    // Nobody has connected to this one.
+    expect((await api<ServiceView[]>('/v1/services?name=shop%2Fwaits'))[0]).toMatchObject({ inUse: false });
     expect(port?.replicas.map(({ ring }) => ring).sort()).toEqual(['node', 'node', 'world']);
     for (const { weight } of port?.replicas ?? []) expect(weight).toBeCloseTo(1 / 3);
   }, 30_000);

@@ -74,10 +74,24 @@ export class Clients {
     const cookie = this.cookies.get(netns);
     this.cookies.delete(netns);
     if (cookie === undefined) return Promise.resolve();
-    this.pods.delete(cookie);
-    this.deps.services.removeClient(cookie);
+    const heir = this.heirOf(netns, cookie);
+    if (heir === undefined) {
+      this.pods.delete(cookie);
+      this.deps.services.removeClient(cookie);
+    } else {
+      this.cookies.set(heir.netns, cookie);
+      this.pods.set(cookie, heir);
+      this.deps.services.addClient({ cookie, number: clientNumber(heir.name) });
+    }
     this.changed();
     return Promise.resolve();
+  }
+
+  /** Pods of the host's network share its namespace with each other and with the host's own processes. */
+  private heirOf(netns: string, cookie: bigint): AgentPod | undefined {
+    const { hostNetns, pods } = this.deps;
+    const all = [...pods.all(), ...(hostNetns === undefined ? [] : [hostPod(hostNetns)])];
+    return all.find((pod) => pod.netns === netns || this.cookies.get(pod.netns) === cookie);
   }
 
   private changed(): void {
