@@ -66,6 +66,12 @@ export function protocolOf({ protocol }: PortReplicas): Protocol {
   return protocol === 'UDP' ? 'udp' : 'tcp';
 }
 
+/** How the kernel draws the number of a flow's choice. */
+export function balanceOf(policy: ServicePolicy): ServiceRule['balance'] {
+  if (isByClient(policy)) return 'BY_CLIENT';
+  return isInTurn(policy) ? 'IN_TURN' : 'RANDOM';
+}
+
 /** Its clients wait: nobody is there. */
 export function isWaiting({ rule, choices }: ServiceRule): boolean {
   return rule === 'DELAY' && choices.length === 0;
@@ -79,7 +85,7 @@ function plannedPort(
 ): PlannedPort {
   const { place, now, points } = input;
   const protocol = protocolOf(port);
-  const seen = seenOf(input, before?.rules ?? []);
+  const seen = seenOf(input.seen, before?.rules ?? []);
   const result = planService(
     {
       policy,
@@ -98,10 +104,10 @@ function plannedPort(
     rule,
     replicas,
     choices,
-    balance: isByClient(policy) ? 'BY_CLIENT' : isInTurn(policy) ? 'IN_TURN' : 'RANDOM',
+    balance: balanceOf(policy),
     synTimeoutMs: policy.attempts > 1 ? policy.synTimeoutMs : 0,
     own: ownReplicas(input, policy, replicas),
-  } as const;
+  };
   const rules = points
     .filter((point) => point.port === port.port && point.protocol === port.protocol)
     .filter(({ virtualIP }) => port.virtualIPs.includes(virtualIP))
@@ -114,7 +120,10 @@ function plannedPort(
 }
 
 /** By address and port, of all virtual IPs together. */
-function seenOf({ seen }: PlanningInput, rules: readonly ServiceRule[]): Map<string, ReplicaSeen> {
+export function seenOf(
+  seen: (rule: ServiceRule) => readonly ReplicaSight[],
+  rules: readonly ServiceRule[],
+): Map<string, ReplicaSeen> {
   const all = new Map<string, ReplicaSeen>();
   for (const rule of rules)
     for (const { address, port, connections, failures, rttUs } of seen(rule)) {

@@ -265,11 +265,21 @@ export class ServiceTable {
     for (const netns of rule?.own.keys() ?? []) this.maps.sal_own_replicas.delete(ownKey(netns, id));
   }
 
+  /** The number that the kernel knows it by, which a choice by client goes by; undefined for what is not in the table. */
+  idOf(address: ServiceAddress): number | undefined {
+    return this.entries.get(serviceKey(address))?.id;
+  }
+
   count(address: ServiceAddress): ServiceCount {
     const entry = this.entries.get(serviceKey(address));
-    if (entry === undefined) return { resolved: 0, refused: 0, waited: 0 };
-    const { refused, waited } = salServiceCount.read(this.counts, entry.id * salServiceCount.size);
-    return { resolved: this.connections(entry), refused: Number(refused), waited: Number(waited) };
+    if (entry === undefined) return { turn: 0, resolved: 0, refused: 0, waited: 0 };
+    const { turn, refused, waited } = salServiceCount.read(this.counts, entry.id * salServiceCount.size);
+    return {
+      turn: Number(turn),
+      resolved: this.connections(entry),
+      refused: Number(refused),
+      waited: Number(waited),
+    };
   }
 
   /** Connections so far, and failures: changes whenever the service is used. */
@@ -307,11 +317,6 @@ export class ServiceTable {
       sum += this.replicas.readUInt32LE(i * replicaStride + at + 4) * 0x100000000;
     }
     return sum;
-  }
-
-  /** What BY_CLIENT goes by, and where its counters are. */
-  idOf(address: ServiceAddress): number | undefined {
-    return this.entries.get(serviceKey(address))?.id;
   }
 
   usage(): { services: number; choices: number; replicas: number } {

@@ -25,6 +25,8 @@ export interface ServiceRule extends ServiceAddress {
 
 /** How often, since the service is there. */
 export interface ServiceCount {
+  /** whose turn it is, where replicas have turns */
+  turn: number;
   /** connections that were established; of UDP, sockets that were given a replica */
   resolved: number;
   refused: number;
