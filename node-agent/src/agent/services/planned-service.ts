@@ -13,6 +13,7 @@ import type {
   ReplicaSeen,
   ServicePolicy,
   ServiceProblem,
+  WeightedReplica,
 } from '../../services/types.js';
 
 /** One port of a service in one address family: planned once, for all its virtual IPs. */
@@ -107,6 +108,7 @@ function plannedPort(
     balance: balanceOf(policy),
     synTimeoutMs: policy.attempts > 1 ? policy.synTimeoutMs : 0,
     own: ownReplicas(input, policy, replicas),
+    ...(balanceOf(policy) === 'RANDOM' && isEven(replicas) ? { even: true } : {}),
   };
   const rules = points
     .filter((point) => point.port === port.port && point.protocol === port.protocol)
@@ -117,6 +119,12 @@ function plannedPort(
       return old !== undefined && isSame(old, fresh) ? old : fresh;
     });
   return { port, planned: result, rules };
+}
+
+/** Everybody gets as much as anybody: no table of choices says more than their number. */
+function isEven(replicas: readonly WeightedReplica[]): boolean {
+  const usual = replicas[0]?.weight ?? 0;
+  return usual > 0 && replicas.every(({ weight }) => Math.abs(weight - usual) < usual * 1e-6);
 }
 
 /** By address and port, of all virtual IPs together. */
@@ -159,6 +167,7 @@ function isSame(a: ServiceRule, b: ServiceRule): boolean {
     a.choices === b.choices &&
     a.rule === b.rule &&
     a.balance === b.balance &&
+    a.even === b.even &&
     a.synTimeoutMs === b.synTimeoutMs &&
     a.own.size === b.own.size &&
     a.replicas.length === b.replicas.length;
