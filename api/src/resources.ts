@@ -56,6 +56,8 @@ export interface ServalPodSpec {
   hostNetwork?: boolean;
   /** also find the sessions of its unconnected UDP sockets */
   trackUdp?: boolean;
+  /** guests are behind its devices (a VM, containers behind a bridge): their flows to services are resolved packet by packet */
+  guests?: boolean;
   mover?: MoverName;
   /** drawn when the workload came to life, kept over all its moves */
   uid?: string;

@@ -28,6 +28,7 @@ const specs: Record<KindWithSpec, object> = {
       addresses: list(formatted('address'), { minItems: 1 }),
       hostNetwork: { type: 'boolean' },
       trackUdp: { type: 'boolean' },
+      guests: { type: 'boolean' },
       mover,
       uid: text,
       process: object({ pausePid: whole(1), pid: whole(1), cgroup: formatted('absolutePath') }, [

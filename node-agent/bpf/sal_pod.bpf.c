@@ -14,6 +14,7 @@
 #include "lib/rewrite.h"
 #include "lib/fragment.h"
 #include "lib/hold.h"
+#include "lib/guest.h"
 #include "lib/icmp.h"
 #include "lib/reroute.h"
 #include "lib/session.h"
@@ -93,6 +94,8 @@ SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_pack
 		if (reason)
 			return reason;
 	}
+	if (!slot && flags & SAL_POD_GUESTS)
+		return sal_guest(skb, pkt, direction);
 	if (state == SAL_STATE_REFUSED)
 		return SAL_REASON_GIVEN_UP;
 	if (!slot || state != SAL_STATE_ACTIVE)
@@ -106,6 +109,7 @@ SAL_INLINE enum sal_reason sal_flow(struct __sk_buff *skb, const struct sal_pack
 SAL_NOINLINE enum sal_reason sal_icmp_or_hold(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
 {
 	__u8 type = 0;
+	bool guests;
 
 	if (!pkt)
 		return SAL_REASON_NONE;
@@ -114,7 +118,8 @@ SAL_NOINLINE enum sal_reason sal_icmp_or_hold(struct __sk_buff *skb, const struc
 		if (pkt->version == 4 || !sal_is_neighbour_discovery(type))
 			return SAL_REASON_HELD_POD;
 	}
-	return direction == SAL_EGRESS ? sal_icmp(skb, pkt, SAL_EGRESS) : sal_icmp(skb, pkt, SAL_INGRESS);
+	guests = sal_pod_flags(skb) & SAL_POD_GUESTS;
+	return direction == SAL_EGRESS ? sal_icmp(skb, pkt, SAL_EGRESS, guests) : sal_icmp(skb, pkt, SAL_INGRESS, guests);
 }
 
 SAL_NOINLINE enum sal_reason sal_without_ports(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)

@@ -62,6 +62,7 @@ enum sal_reason {
 	SAL_REASON_NO_REPLICA = 16, /* connect() or a datagram to a service that has no replica: refused (its bytes are 0) */
 	SAL_REASON_DELAYED = 17, /* of a socket that waits for a replica; it was kept, or is a repetition of what was */
 	SAL_REASON_GIVEN_UP = 18, /* from a replica that its connection was taken from, since it had not answered in time */
+	SAL_REASON_GUEST_FRAGMENT = 19, /* a datagram in pieces between a guest and a virtual IP */
 };
 
 /* Bits of sal_pod.flags. */
@@ -71,6 +72,7 @@ enum sal_pod_flag {
 	SAL_POD_CLSACT = 4, /* attached as clsact filters, not by TCX links */
 	SAL_POD_QUIET = 8, /* no connection is opened, either way; all else passes */
 	SAL_POD_TRACKED = 16, /* its UDP sessions are noted */
+	SAL_POD_GUESTS = 32, /* flows to services are resolved by the packets that open them */
 };
 
 /* Bits of sal_slot.flags. */
@@ -122,6 +124,14 @@ struct sal_slot {
 	__u64 bytes;
 	__u32 kept_seq; /* lowest sequence number kept in this hold */
 	__u32 kept_ack; /* highest acknowledgement kept in this hold */
+};
+
+/* One direction of a guest's flow to a service, as a slot that nobody but the kernel writes. */
+struct sal_guest_flow {
+	struct sal_slot slot;
+	__u64 began_ns; /* CLOCK_MONOTONIC: when its replica was chosen */
+	__u32 place; /* of that in sal_replicas */
+	__u32 answered; /* something came back */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "packet.h"
 #include "parse.h"
 #include "rewrite.h"
+#include "service_maps.h"
 #include "table.h"
 
 #define ICMP_HEADER 8
@@ -163,7 +164,7 @@ SAL_INLINE enum sal_reason sal_rewrite_error_header(struct __sk_buff *skb, const
 }
 
 /* An ICMP packet: SAL_REASON_NONE lets it pass, translated where it is an error about a translated flow. */
-SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_packet *pkt, int direction)
+SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_packet *pkt, int direction, bool guests)
 {
 	struct sal_packet quoted = {};
 	enum sal_reason reason;
@@ -179,6 +180,8 @@ SAL_INLINE enum sal_reason sal_icmp(struct __sk_buff *skb, const struct sal_pack
 		return quoted.obstacle && sal_pair_known(&quoted.key) ? quoted.obstacle : SAL_REASON_NONE;
 	}
 	slot = sal_find(&quoted.key, pkt->version, &index);
+	if (!slot && guests)
+		slot = bpf_map_lookup_elem(&sal_guest_flows, &quoted.key);
 	if (!slot || slot->state == SAL_STATE_PENDING)
 		return SAL_REASON_NONE;
 	/* An error told to somebody else than the end that sent the packet is none that the stack would believe. */

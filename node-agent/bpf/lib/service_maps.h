@@ -90,6 +90,22 @@ struct {
 	__type(value, struct sal_endpoint);
 } sal_datagrams SEC(".maps");
 
+/* Flows of guests to services, each way one. The one that was quiet for longest goes when the map is full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct sal_key);
+	__type(value, struct sal_guest_flow);
+} sal_guest_flows SEC(".maps");
+
+/* Where a guest's flow is put together, one way each: the stack has no room for two. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct sal_guest_flow);
+} sal_guest_scratch SEC(".maps");
+
 /* Sockets that wait for a replica, by cookie; the value is how many of their segments were kept back. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -166,7 +166,9 @@ async function openGround(config: AgentConfig, log: Logger, closers: Closer[]): 
   );
   const nodes = new NodeDirectory();
   closers.push(() => store.close(), nodes.follow(store));
-  const datapath = await EbpfDatapath.open({ bpffs: config.bpffs, slots: config.slots });
+  const { bpffs, slots } = config;
+  const { choices, replicas } = config.services;
+  const datapath = await EbpfDatapath.open({ bpffs, slots, choices, replicas });
   closers.push(() => datapath.close());
   const client = new SignallingClient({ credentials, ...interferenceOf(config, log) });
   closers.push(() => client.close());
@@ -307,7 +309,7 @@ function unexpectedImages(from: NodeName, migration: string, { refusal, reason }
 
 /** Who connects to a service's name gets a replica, from here on. */
 async function serveNames(
-  { node, services: { hostProcesses, cgroup, choices, replicas } }: AgentConfig,
+  { node, services: { hostProcesses, cgroup } }: AgentConfig,
   { store, datapath, nodes }: Ground,
   {
     pods,
@@ -318,8 +320,6 @@ async function serveNames(
   closers: Closer[],
 ): Promise<AgentServices> {
   const table = await datapath.openServices({
-    choices,
-    replicas,
     ...(cgroup === undefined ? {} : { cgroup, everyClient: true }),
   });
   closers.push(() => table.close());

@@ -28,7 +28,7 @@ export interface AgentConfig {
     cgroup?: string;
     /** room of the service table, where it has to be made: choices of replicas of all services, 4 bytes each */
     choices: number;
-    /** and replicas, 24 bytes each */
+    /** and replicas, 32 bytes each */
     replicas: number;
   };
   signalling: { address: string; port: number };

@@ -24,6 +24,8 @@ export interface AgentPod {
   addresses: string[];
   hostNetwork: boolean;
   trackUdp: boolean;
+  /** their flows to services are resolved by the packets that open them */
+  guests?: boolean;
   workload?: HostedWorkload;
 }
 
@@ -37,9 +39,10 @@ export class PodRegistry {
 
   /** Make a pod known, or what has changed about it. @throws ServalError ERR_NETNS_GONE, ERR_NOT_FOUND, ERR_CONFLICT */
   async put(pod: AgentPod): Promise<void> {
-    const { name, netns, interfaces, trackUdp } = pod;
+    const { name, netns, interfaces, trackUdp, guests = false } = pod;
     await this.datapath.addPod({ name, netns, interfaces });
     if (trackUdp || this.byName.get(name)?.trackUdp) await this.datapath.trackUdp(name, trackUdp);
+    if (guests || this.byName.get(name)?.guests === true) await this.datapath.resolveGuests(name, guests);
     this.keep(pod);
   }
 
@@ -105,14 +108,15 @@ export class PodRegistry {
 
 /** As a resource of directory mode declares it. */
 export function podOf({ metadata, spec }: ServalPod): AgentPod {
-  const { netns, interfaces, addresses, hostNetwork = false, trackUdp = false, process } = spec;
-  const workload: HostedWorkload = {
-    uid: spec.uid ?? workloadUid(netns, process?.pid),
-    epoch: spec.epoch ?? 0,
-    mover: spec.mover ?? 'criu',
-    identityAddresses: spec.identityAddresses ?? [],
-    ...(process === undefined ? {} : { process }),
-  };
+  const {
+    netns,
+    interfaces,
+    addresses,
+    hostNetwork = false,
+    trackUdp = false,
+    guests = false,
+    process,
+  } = spec;
   const movable = process !== undefined || spec.mover === 'external';
   return {
     name: `${metadata.namespace ?? 'default'}/${metadata.name}`,
@@ -121,14 +125,32 @@ export function podOf({ metadata, spec }: ServalPod): AgentPod {
     addresses,
     hostNetwork,
     trackUdp,
-    ...(movable ? { workload } : {}),
+    ...(guests ? { guests } : {}),
+    ...(movable ? { workload: workloadOf(spec) } : {}),
+  };
+}
+
+function workloadOf({
+  netns,
+  process,
+  uid,
+  epoch,
+  mover,
+  identityAddresses,
+}: ServalPod['spec']): HostedWorkload {
+  return {
+    uid: uid ?? workloadUid(netns, process?.pid),
+    epoch: epoch ?? 0,
+    mover: mover ?? 'criu',
+    identityAddresses: identityAddresses ?? [],
+    ...(process === undefined ? {} : { process }),
   };
 }
 
 /** A workload that has arrived, as the resource that declares it from now on. */
 export function resourceOf(pod: AgentPod, node: string): ServalPod {
   const [namespace = 'default', name = ''] = pod.name.split('/');
-  const { netns, interfaces, addresses, trackUdp, workload } = pod;
+  const { netns, interfaces, addresses, trackUdp, guests, workload } = pod;
   return {
     apiVersion,
     kind: 'ServalPod',
@@ -139,6 +161,7 @@ export function resourceOf(pod: AgentPod, node: string): ServalPod {
       interfaces,
       addresses,
       ...(trackUdp ? { trackUdp } : {}),
+      ...(guests === true ? { guests } : {}),
       ...(workload === undefined
         ? {}
         : {

@@ -37,6 +37,7 @@ export const salReason = {
   NO_REPLICA: 16,
   DELAYED: 17,
   GIVEN_UP: 18,
+  GUEST_FRAGMENT: 19,
 } as const;
 
 export const salLimit = {
@@ -76,6 +77,7 @@ export const salPodFlag = {
   CLSACT: 4,
   QUIET: 8,
   TRACKED: 16,
+  GUESTS: 32,
 } as const;
 
 export const salSlotFlag = {
@@ -230,60 +232,29 @@ export const salTuple = {
   },
 } as const;
 
-export interface SalSession {
-  lastSeenNs: bigint;
+export interface SalGuestFlow {
+  slot: SalSlot;
+  beganNs: bigint;
+  place: number;
+  answered: number;
 }
 
-export const salSession = {
-  size: 8,
-  offset: { lastSeenNs: 0 },
-  read(buffer: Buffer, at = 0): SalSession {
+export const salGuestFlow = {
+  size: 144,
+  offset: { slot: 0, beganNs: 128, place: 136, answered: 140 },
+  read(buffer: Buffer, at = 0): SalGuestFlow {
     return {
-      lastSeenNs: buffer.readBigUInt64LE(at),
+      slot: salSlot.read(buffer, at),
+      beganNs: buffer.readBigUInt64LE(at + 128),
+      place: buffer.readUInt32LE(at + 136),
+      answered: buffer.readUInt32LE(at + 140),
     };
   },
-  write(buffer: Buffer, at: number, value: SalSession): void {
-    buffer.writeBigUInt64LE(value.lastSeenNs, at);
-  },
-} as const;
-
-export interface SalDrop {
-  packets: bigint;
-  bytes: bigint;
-}
-
-export const salDrop = {
-  size: 16,
-  offset: { packets: 0, bytes: 8 },
-  read(buffer: Buffer, at = 0): SalDrop {
-    return {
-      packets: buffer.readBigUInt64LE(at),
-      bytes: buffer.readBigUInt64LE(at + 8),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalDrop): void {
-    buffer.writeBigUInt64LE(value.packets, at);
-    buffer.writeBigUInt64LE(value.bytes, at + 8);
-  },
-} as const;
-
-export interface SalBucket {
-  tag: Buffer;
-  slot: number[];
-}
-
-export const salBucket = {
-  size: 64,
-  offset: { tag: 0, slot: 16 },
-  read(buffer: Buffer, at = 0): SalBucket {
-    return {
-      tag: Buffer.from(buffer.subarray(at, at + 16)),
-      slot: Array.from({ length: 12 }, (_, i) => buffer.readUInt32LE(at + 16 + i * 4)),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalBucket): void {
-    writeBytes(buffer, at, 16, value.tag);
-    for (let i = 0; i < 12; i++) buffer.writeUInt32LE(value.slot[i] ?? 0, at + 16 + i * 4);
+  write(buffer: Buffer, at: number, value: SalGuestFlow): void {
+    salSlot.write(buffer, at, value.slot);
+    buffer.writeBigUInt64LE(value.beganNs, at + 128);
+    buffer.writeUInt32LE(value.place, at + 136);
+    buffer.writeUInt32LE(value.answered, at + 140);
   },
 } as const;
 
@@ -340,6 +311,127 @@ export const salSlot = {
     buffer.writeBigUInt64LE(value.bytes, at + 112);
     buffer.writeUInt32LE(value.keptSeq, at + 120);
     buffer.writeUInt32LE(value.keptAck, at + 124);
+  },
+} as const;
+
+export interface SalEndpoint {
+  address: Buffer;
+  port: number;
+  protocol: number;
+}
+
+export const salEndpoint = {
+  size: 20,
+  offset: { address: 0, port: 16, protocol: 18 },
+  read(buffer: Buffer, at = 0): SalEndpoint {
+    return {
+      address: Buffer.from(buffer.subarray(at, at + 16)),
+      port: buffer.readUInt16BE(at + 16),
+      protocol: buffer.readUInt8(at + 18),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalEndpoint): void {
+    writeBytes(buffer, at, 16, value.address);
+    buffer.writeUInt16BE(value.port, at + 16);
+    buffer.writeUInt8(value.protocol, at + 18);
+  },
+} as const;
+
+export interface SalService {
+  id: number;
+  rule: number;
+  balance: number;
+  flags: number;
+  choices: number;
+  size: number;
+  replicas: number;
+  count: number;
+  synTimeoutMs: number;
+}
+
+export const salService = {
+  size: 28,
+  offset: { id: 0, rule: 4, balance: 5, flags: 6, choices: 8, size: 12, replicas: 16, count: 20, synTimeoutMs: 24 },
+  read(buffer: Buffer, at = 0): SalService {
+    return {
+      id: buffer.readUInt32LE(at),
+      rule: buffer.readUInt8(at + 4),
+      balance: buffer.readUInt8(at + 5),
+      flags: buffer.readUInt8(at + 6),
+      choices: buffer.readUInt32LE(at + 8),
+      size: buffer.readUInt32LE(at + 12),
+      replicas: buffer.readUInt32LE(at + 16),
+      count: buffer.readUInt32LE(at + 20),
+      synTimeoutMs: buffer.readUInt32LE(at + 24),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalService): void {
+    buffer.writeUInt32LE(value.id, at);
+    buffer.writeUInt8(value.rule, at + 4);
+    buffer.writeUInt8(value.balance, at + 5);
+    buffer.writeUInt8(value.flags, at + 6);
+    buffer.writeUInt32LE(value.choices, at + 8);
+    buffer.writeUInt32LE(value.size, at + 12);
+    buffer.writeUInt32LE(value.replicas, at + 16);
+    buffer.writeUInt32LE(value.count, at + 20);
+    buffer.writeUInt32LE(value.synTimeoutMs, at + 24);
+  },
+} as const;
+
+export interface SalSession {
+  lastSeenNs: bigint;
+}
+
+export const salSession = {
+  size: 8,
+  offset: { lastSeenNs: 0 },
+  read(buffer: Buffer, at = 0): SalSession {
+    return {
+      lastSeenNs: buffer.readBigUInt64LE(at),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalSession): void {
+    buffer.writeBigUInt64LE(value.lastSeenNs, at);
+  },
+} as const;
+
+export interface SalDrop {
+  packets: bigint;
+  bytes: bigint;
+}
+
+export const salDrop = {
+  size: 16,
+  offset: { packets: 0, bytes: 8 },
+  read(buffer: Buffer, at = 0): SalDrop {
+    return {
+      packets: buffer.readBigUInt64LE(at),
+      bytes: buffer.readBigUInt64LE(at + 8),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalDrop): void {
+    buffer.writeBigUInt64LE(value.packets, at);
+    buffer.writeBigUInt64LE(value.bytes, at + 8);
+  },
+} as const;
+
+export interface SalBucket {
+  tag: Buffer;
+  slot: number[];
+}
+
+export const salBucket = {
+  size: 64,
+  offset: { tag: 0, slot: 16 },
+  read(buffer: Buffer, at = 0): SalBucket {
+    return {
+      tag: Buffer.from(buffer.subarray(at, at + 16)),
+      slot: Array.from({ length: 12 }, (_, i) => buffer.readUInt32LE(at + 16 + i * 4)),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalBucket): void {
+    writeBytes(buffer, at, 16, value.tag);
+    for (let i = 0; i < 12; i++) buffer.writeUInt32LE(value.slot[i] ?? 0, at + 16 + i * 4);
   },
 } as const;
 
@@ -433,149 +525,6 @@ export const salPair = {
     buffer.writeUInt8(value.direction, at + 2);
     writeBytes(buffer, at + 4, 16, value.local);
     writeBytes(buffer, at + 20, 16, value.remote);
-  },
-} as const;
-
-export interface SalKeptPacket {
-  timeNs: bigint;
-  flowId: bigint;
-  key: SalKey;
-  seq: number;
-  ack: number;
-  payload: number;
-  length: number;
-  tcpFlags: number;
-  kind: number;
-  transport: number;
-}
-
-export const salKeptPacket = {
-  size: 80,
-  offset: { timeNs: 0, flowId: 8, key: 16, seq: 56, ack: 60, payload: 64, length: 68, tcpFlags: 70, kind: 71, transport: 72 },
-  read(buffer: Buffer, at = 0): SalKeptPacket {
-    return {
-      timeNs: buffer.readBigUInt64LE(at),
-      flowId: buffer.readBigUInt64LE(at + 8),
-      key: salKey.read(buffer, at + 16),
-      seq: buffer.readUInt32LE(at + 56),
-      ack: buffer.readUInt32LE(at + 60),
-      payload: buffer.readUInt32LE(at + 64),
-      length: buffer.readUInt16LE(at + 68),
-      tcpFlags: buffer.readUInt8(at + 70),
-      kind: buffer.readUInt8(at + 71),
-      transport: buffer.readUInt16LE(at + 72),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalKeptPacket): void {
-    buffer.writeBigUInt64LE(value.timeNs, at);
-    buffer.writeBigUInt64LE(value.flowId, at + 8);
-    salKey.write(buffer, at + 16, value.key);
-    buffer.writeUInt32LE(value.seq, at + 56);
-    buffer.writeUInt32LE(value.ack, at + 60);
-    buffer.writeUInt32LE(value.payload, at + 64);
-    buffer.writeUInt16LE(value.length, at + 68);
-    buffer.writeUInt8(value.tcpFlags, at + 70);
-    buffer.writeUInt8(value.kind, at + 71);
-    buffer.writeUInt16LE(value.transport, at + 72);
-  },
-} as const;
-
-export interface SalResolved {
-  asked: SalEndpoint;
-  replica: SalEndpoint;
-  service: number;
-  place: number;
-  synTimeoutMs: number;
-  netns: bigint;
-  cookie: bigint;
-}
-
-export const salResolved = {
-  size: 72,
-  offset: { asked: 0, replica: 20, service: 40, place: 44, synTimeoutMs: 52, netns: 56, cookie: 64 },
-  read(buffer: Buffer, at = 0): SalResolved {
-    return {
-      asked: salEndpoint.read(buffer, at),
-      replica: salEndpoint.read(buffer, at + 20),
-      service: buffer.readUInt32LE(at + 40),
-      place: buffer.readUInt32LE(at + 44),
-      synTimeoutMs: buffer.readUInt32LE(at + 52),
-      netns: buffer.readBigUInt64LE(at + 56),
-      cookie: buffer.readBigUInt64LE(at + 64),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalResolved): void {
-    salEndpoint.write(buffer, at, value.asked);
-    salEndpoint.write(buffer, at + 20, value.replica);
-    buffer.writeUInt32LE(value.service, at + 40);
-    buffer.writeUInt32LE(value.place, at + 44);
-    buffer.writeUInt32LE(value.synTimeoutMs, at + 52);
-    buffer.writeBigUInt64LE(value.netns, at + 56);
-    buffer.writeBigUInt64LE(value.cookie, at + 64);
-  },
-} as const;
-
-export interface SalEndpoint {
-  address: Buffer;
-  port: number;
-  protocol: number;
-}
-
-export const salEndpoint = {
-  size: 20,
-  offset: { address: 0, port: 16, protocol: 18 },
-  read(buffer: Buffer, at = 0): SalEndpoint {
-    return {
-      address: Buffer.from(buffer.subarray(at, at + 16)),
-      port: buffer.readUInt16BE(at + 16),
-      protocol: buffer.readUInt8(at + 18),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalEndpoint): void {
-    writeBytes(buffer, at, 16, value.address);
-    buffer.writeUInt16BE(value.port, at + 16);
-    buffer.writeUInt8(value.protocol, at + 18);
-  },
-} as const;
-
-export interface SalService {
-  id: number;
-  rule: number;
-  balance: number;
-  flags: number;
-  choices: number;
-  size: number;
-  replicas: number;
-  count: number;
-  synTimeoutMs: number;
-}
-
-export const salService = {
-  size: 28,
-  offset: { id: 0, rule: 4, balance: 5, flags: 6, choices: 8, size: 12, replicas: 16, count: 20, synTimeoutMs: 24 },
-  read(buffer: Buffer, at = 0): SalService {
-    return {
-      id: buffer.readUInt32LE(at),
-      rule: buffer.readUInt8(at + 4),
-      balance: buffer.readUInt8(at + 5),
-      flags: buffer.readUInt8(at + 6),
-      choices: buffer.readUInt32LE(at + 8),
-      size: buffer.readUInt32LE(at + 12),
-      replicas: buffer.readUInt32LE(at + 16),
-      count: buffer.readUInt32LE(at + 20),
-      synTimeoutMs: buffer.readUInt32LE(at + 24),
-    };
-  },
-  write(buffer: Buffer, at: number, value: SalService): void {
-    buffer.writeUInt32LE(value.id, at);
-    buffer.writeUInt8(value.rule, at + 4);
-    buffer.writeUInt8(value.balance, at + 5);
-    buffer.writeUInt8(value.flags, at + 6);
-    buffer.writeUInt32LE(value.choices, at + 8);
-    buffer.writeUInt32LE(value.size, at + 12);
-    buffer.writeUInt32LE(value.replicas, at + 16);
-    buffer.writeUInt32LE(value.count, at + 20);
-    buffer.writeUInt32LE(value.synTimeoutMs, at + 24);
   },
 } as const;
 
@@ -685,6 +634,41 @@ export const salOwnKey = {
   },
 } as const;
 
+export interface SalResolved {
+  asked: SalEndpoint;
+  replica: SalEndpoint;
+  service: number;
+  place: number;
+  synTimeoutMs: number;
+  netns: bigint;
+  cookie: bigint;
+}
+
+export const salResolved = {
+  size: 72,
+  offset: { asked: 0, replica: 20, service: 40, place: 44, synTimeoutMs: 52, netns: 56, cookie: 64 },
+  read(buffer: Buffer, at = 0): SalResolved {
+    return {
+      asked: salEndpoint.read(buffer, at),
+      replica: salEndpoint.read(buffer, at + 20),
+      service: buffer.readUInt32LE(at + 40),
+      place: buffer.readUInt32LE(at + 44),
+      synTimeoutMs: buffer.readUInt32LE(at + 52),
+      netns: buffer.readBigUInt64LE(at + 56),
+      cookie: buffer.readBigUInt64LE(at + 64),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalResolved): void {
+    salEndpoint.write(buffer, at, value.asked);
+    salEndpoint.write(buffer, at + 20, value.replica);
+    buffer.writeUInt32LE(value.service, at + 40);
+    buffer.writeUInt32LE(value.place, at + 44);
+    buffer.writeUInt32LE(value.synTimeoutMs, at + 52);
+    buffer.writeBigUInt64LE(value.netns, at + 56);
+    buffer.writeBigUInt64LE(value.cookie, at + 64);
+  },
+} as const;
+
 export interface SalDatagramKey {
   socket: bigint;
   replica: SalEndpoint;
@@ -702,6 +686,50 @@ export const salDatagramKey = {
   write(buffer: Buffer, at: number, value: SalDatagramKey): void {
     buffer.writeBigUInt64LE(value.socket, at);
     salEndpoint.write(buffer, at + 8, value.replica);
+  },
+} as const;
+
+export interface SalKeptPacket {
+  timeNs: bigint;
+  flowId: bigint;
+  key: SalKey;
+  seq: number;
+  ack: number;
+  payload: number;
+  length: number;
+  tcpFlags: number;
+  kind: number;
+  transport: number;
+}
+
+export const salKeptPacket = {
+  size: 80,
+  offset: { timeNs: 0, flowId: 8, key: 16, seq: 56, ack: 60, payload: 64, length: 68, tcpFlags: 70, kind: 71, transport: 72 },
+  read(buffer: Buffer, at = 0): SalKeptPacket {
+    return {
+      timeNs: buffer.readBigUInt64LE(at),
+      flowId: buffer.readBigUInt64LE(at + 8),
+      key: salKey.read(buffer, at + 16),
+      seq: buffer.readUInt32LE(at + 56),
+      ack: buffer.readUInt32LE(at + 60),
+      payload: buffer.readUInt32LE(at + 64),
+      length: buffer.readUInt16LE(at + 68),
+      tcpFlags: buffer.readUInt8(at + 70),
+      kind: buffer.readUInt8(at + 71),
+      transport: buffer.readUInt16LE(at + 72),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalKeptPacket): void {
+    buffer.writeBigUInt64LE(value.timeNs, at);
+    buffer.writeBigUInt64LE(value.flowId, at + 8);
+    salKey.write(buffer, at + 16, value.key);
+    buffer.writeUInt32LE(value.seq, at + 56);
+    buffer.writeUInt32LE(value.ack, at + 60);
+    buffer.writeUInt32LE(value.payload, at + 64);
+    buffer.writeUInt16LE(value.length, at + 68);
+    buffer.writeUInt8(value.tcpFlags, at + 70);
+    buffer.writeUInt8(value.kind, at + 71);
+    buffer.writeUInt16LE(value.transport, at + 72);
   },
 } as const;
 

@@ -52,7 +52,10 @@ export async function failureOf(work: Promise<unknown>): Promise<{ code: ErrorCo
 }
 
 /** What the data plane says of a pod, beside who it is. */
-export async function statusOf(datapath: Datapath, pod: string): Promise<Omit<PodStatus, keyof PodSpec>> {
+export async function statusOf(
+  datapath: Datapath,
+  pod: string,
+): Promise<Omit<PodStatus, keyof PodSpec | 'guests'>> {
   const found = (await datapath.pods()).find((entry) => entry.name === pod);
   if (found === undefined) throw new Error(`${pod} is not known`);
   const { attached, held, quiet, tracked, flows } = found;

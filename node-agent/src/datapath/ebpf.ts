@@ -45,6 +45,9 @@ export interface EbpfOptions {
   bpffs?: string;
   /** slots of the flow table where it has to be made: two for each flow end, 128 bytes each; default 131072 */
   slots?: number;
+  /** room of the service table where it has to be made: choices of replicas, and replicas; see pins.ts */
+  choices?: number;
+  replicas?: number;
   /** the compiled programs; default: beside this package */
   objectPath?: string;
   /** `clsact` forces the fall-back of kernels before 6.6; default: what the kernel has */
@@ -108,7 +111,14 @@ export class EbpfDatapath implements Datapath {
     lock: Server,
   ): Promise<EbpfDatapath> {
     const probe = native().probe();
-    const shared = await openMaps({ pinRoot, objectPath, slots: options.slots ?? 131072 });
+    const { slots = 131072, choices, replicas } = options;
+    const shared = await openMaps({
+      pinRoot,
+      objectPath,
+      slots,
+      ...(choices === undefined ? {} : { choices }),
+      ...(replicas === undefined ? {} : { replicas }),
+    });
     const { maps, config } = shared;
     const kernelContext = options.kernelContext ?? probe.kernelContext;
     const context: AttachContext = { pinRoot, objectPath, config, maps, kernelContext };
@@ -121,11 +131,11 @@ export class EbpfDatapath implements Datapath {
   }
 
   /** Services beside it, on the same bpf file system: closed before it. */
-  openServices(options: Omit<ServicesOptions, 'pinRoot' | 'drops'> = {}): Promise<EbpfServices> {
+  openServices(options: Omit<ServicesOptions, 'pinRoot' | 'maps'> = {}): Promise<EbpfServices> {
     return EbpfServices.open({
       ...options,
       pinRoot: this.context.pinRoot,
-      drops: this.shared.maps.sal_drops,
+      maps: this.shared.maps,
     });
   }
 
@@ -212,6 +222,10 @@ export class EbpfDatapath implements Datapath {
 
   async trackUdp(name: string, tracked: boolean): Promise<void> {
     await this.mark(name, 'tracked', tracked);
+  }
+
+  async resolveGuests(name: string, guests: boolean): Promise<void> {
+    await this.mark(name, 'guests', guests);
   }
 
   async sessions(name: string, maxIdleMs: number): Promise<Session[]> {

@@ -190,6 +190,12 @@ export class FakeDatapath implements Datapath {
     });
   }
 
+  resolveGuests(name: string, guests: boolean): Promise<void> {
+    return attempt(() => {
+      this.pod(name).marks.guests = guests;
+    });
+  }
+
   sessions(name: string, maxIdleMs: number): Promise<Session[]> {
     return attempt(() => {
       const since = Date.now() - maxIdleMs;

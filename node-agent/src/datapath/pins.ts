@@ -10,6 +10,25 @@ import { native, type BpfMap } from '../native.js';
 import { salConfig, salLimit, type SalConfig } from './abi.generated.js';
 import { explained } from './errors.js';
 
+/** Those of the service table, which the programs at connect() use too. */
+export const serviceMapNames = [
+  'sal_services',
+  'sal_choices',
+  'sal_replicas',
+  'sal_service_counts',
+  'sal_clients',
+  'sal_own_replicas',
+  'sal_left_addresses',
+  'sal_sockets',
+  'sal_datagrams',
+  'sal_guest_flows',
+  'sal_guest_scratch',
+  'sal_waiting',
+  'sal_events',
+] as const;
+
+export type ServiceMapName = (typeof serviceMapNames)[number];
+
 /** Name in the object, and of the pin. The configuration is pinned last: where it is, the set is whole. */
 export const mapNames = [
   'sal_buckets',
@@ -21,6 +40,7 @@ export const mapNames = [
   'sal_drops',
   'sal_kept_packets',
   'sal_programs',
+  ...serviceMapNames,
   'sal_config_map',
 ] as const;
 
@@ -39,6 +59,10 @@ export interface PinOptions {
   objectPath: string;
   /** room for flow ends in both directions; a power of two up to 2^20 */
   slots: number;
+  /** room for choices of replicas, two in each element of 8 bytes; default 65,536 */
+  choices?: number;
+  /** room for replicas, 32 bytes each; default 16,384 */
+  replicas?: number;
 }
 
 const mapsFolder = (pinRoot: string): string => join(pinRoot, 'maps');
@@ -87,6 +111,8 @@ async function createMaps(options: PinOptions): Promise<SharedMaps> {
       const config = newConfig(options.slots);
       object.setMaxEntries('sal_buckets', config.bucketMask + 1);
       object.setMaxEntries('sal_slots', options.slots);
+      object.setMaxEntries('sal_choices', Math.ceil((options.choices ?? 65_536) / 2));
+      object.setMaxEntries('sal_replicas', options.replicas ?? 16_384);
       for (const program of object.programNames()) object.setAutoload(program, false);
       await object.load();
       const maps = openAll((name) => object.map(name));

@@ -8,9 +8,10 @@ export interface PodMarks {
   held: boolean;
   quiet: boolean;
   tracked: boolean;
+  guests: boolean;
 }
 
-export const noMarks: PodMarks = { held: false, quiet: false, tracked: false };
+export const noMarks: PodMarks = { held: false, quiet: false, tracked: false, guests: false };
 
 export interface Attachment {
   id: number;
@@ -27,7 +28,7 @@ export interface KnownPod extends PodSpec {
 }
 
 export function encodePod(pod: KnownPod, { tcx }: Attachment): Buffer {
-  const { held, quiet, tracked } = pod.marks;
+  const { held, quiet, tracked, guests } = pod.marks;
   const value = Buffer.alloc(salPod.size);
   salPod.write(value, 0, {
     flags:
@@ -35,6 +36,7 @@ export function encodePod(pod: KnownPod, { tcx }: Attachment): Buffer {
       (held ? salPodFlag.HELD : 0) |
       (quiet ? salPodFlag.QUIET : 0) |
       (tracked ? salPodFlag.TRACKED : 0) |
+      (guests ? salPodFlag.GUESTS : 0) |
       (tcx ? 0 : salPodFlag.CLSACT),
     devices: pod.devices.length,
     netnsInode: pod.inode,
@@ -58,6 +60,7 @@ export function decodePod(id: number, record: SalPod): KnownPod & { attached: At
       held: has(salPodFlag.HELD),
       quiet: has(salPodFlag.QUIET),
       tracked: has(salPodFlag.TRACKED),
+      guests: has(salPodFlag.GUESTS),
     },
     attached: { id, tcx: !has(salPodFlag.CLSACT) },
   };

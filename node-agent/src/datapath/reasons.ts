@@ -4,8 +4,8 @@ import type { DropCount, DropReason } from './types.js';
 
 export const dropReasons = Object.keys(salReason).filter((name): name is DropReason => name !== 'NONE');
 
-/** Those that are given at connect() and to what sockets send, not to packets on a device. */
-export const socketReasons: readonly DropReason[] = ['NO_REPLICA', 'DELAYED'];
+/** Those that are given to sockets and to guests of services, not to flows with a rule. */
+export const serviceReasons: readonly DropReason[] = ['NO_REPLICA', 'DELAYED', 'GUEST_FRAGMENT'];
 
 /** A count for every reason, at zero. */
 export function noDrops(): Record<DropReason, DropCount> {

@@ -71,6 +71,8 @@ export interface PodStatus extends PodSpec {
   quiet: boolean;
   /** its UDP sessions are noted */
   tracked: boolean;
+  /** flows of guests to services are resolved by the packets that open them */
+  guests: boolean;
   /** flow ends that have a rule */
   flows: number;
 }
@@ -150,6 +152,11 @@ export interface Datapath {
    * was noted is forgotten when it ends. Outlives the agent.
    */
   trackUdp(pod: string, tracked: boolean): Promise<void>;
+  /**
+   * Guests are behind its devices, whose connect() nobody sees: from now on, or no more, their flows to services are resolved
+   * by the packets that open them. Outlives the agent.
+   */
+  resolveGuests(pod: string, guests: boolean): Promise<void>;
   /**
    * Sessions of a tracked pod in which something was sent less than this long ago; connected sockets are among them,
    * multicast isn't. Empty where the pod is not tracked. Of all pods 65,536 are kept.

@@ -4,7 +4,7 @@
  */
 import { isNativeError } from '../native.js';
 import { salReason } from '../datapath/abi.generated.js';
-import { dropReasons, socketReasons } from '../datapath/reasons.js';
+import { dropReasons, serviceReasons } from '../datapath/reasons.js';
 import type { DropReason } from '../datapath/types.js';
 import { corpus, fuzzPods, type Seedling } from './fuzz-corpus.js';
 import { nextFrame } from './fuzz-mutate.js';
@@ -241,7 +241,7 @@ export function fuzzOptions(environment: NodeJS.ProcessEnv = process.env): FuzzO
 
 /** Reasons that the fuzzer can't provoke: they depend on how full something is, or need longer packets than it makes. */
 export const notFuzzed: readonly DropReason[] = [
-  ...socketReasons,
+  ...serviceReasons,
   'HELD_RING_FULL',
   'HELD_TOO_LONG',
   'HELD_OVERFLOW',

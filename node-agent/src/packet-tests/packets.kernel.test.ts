@@ -1,6 +1,6 @@
 /** The table cases of the flow programs on this kernel. Needs root. */
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { dropReasons, socketReasons } from '../datapath/reasons.js';
+import { dropReasons, serviceReasons } from '../datapath/reasons.js';
 import { coveredReasons } from './case.js';
 import { allCases } from './cases/index.js';
 import { Harness, type Support } from './harness.js';
@@ -35,7 +35,7 @@ it('packets that are too long for a test run, through a device', async () => {
 describe('the tables', () => {
   it('provoke every drop reason', () => {
     // These are given at connect() and to what sockets send: datapath/services/services.kernel.test.ts.
-    expect([...coveredReasons(allCases, longCases), ...socketReasons].sort()).toEqual(
+    expect([...coveredReasons(allCases, longCases), ...serviceReasons].sort()).toEqual(
       [...dropReasons].sort(),
     );
   });

@@ -39,8 +39,8 @@ describe('choices', () => {
   afterAll(() => fixture?.dispose());
 
   beforeEach(async () => {
-    datapath = await EbpfDatapath.open({ bpffs: fixture.bpffs, slots: 1024 });
-    services = await datapath.openServices({ choices: 8192, replicas: 1024 });
+    datapath = await EbpfDatapath.open({ bpffs: fixture.bpffs, slots: 1024, choices: 8192, replicas: 1024 });
+    services = await datapath.openServices();
   });
 
   afterEach(async () => {

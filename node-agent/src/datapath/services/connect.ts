@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { native, type BpfObject, type BpfProgram, type CgroupHook } from '../../native.js';
 import { salConnectConfig } from '../abi.generated.js';
 import { explained } from '../errors.js';
-import { serviceMapNames, type ServiceMaps } from './maps.js';
+import { serviceMapNames, type ServiceMapName } from '../pins.js';
 import type { BpfMap } from '../../native.js';
 
 /** Attached always; `sal_wait` only while a service has no replica and its clients wait. */
@@ -25,11 +25,12 @@ const programs: ReadonlyArray<readonly [CgroupHook, program: string]> = [
   ['connect6', 'sal_connect6'],
 ];
 
+export type ServiceMaps = Record<ServiceMapName | 'sal_drops', BpfMap>;
+
 export interface ConnectOptions {
   pinRoot: string;
   objectPath: string;
   maps: ServiceMaps;
-  drops: BpfMap;
   /** cgroup v2 folder; the root for a whole node */
   cgroup: string;
   /** resolve for whatever is in the cgroup, in whichever network namespace */
@@ -118,7 +119,7 @@ function detach(folder: string, hook: CgroupHook): void {
 }
 
 async function load(
-  { objectPath, maps, drops, everyClient }: ConnectOptions,
+  { objectPath, maps, everyClient }: ConnectOptions,
   { hz, setRetval }: { hz: number; setRetval: boolean },
 ): Promise<BpfObject> {
   const object = native().openObject(objectPath);
@@ -127,7 +128,7 @@ async function load(
     salConnectConfig.write(config, 0, { everyClient: everyClient ? 1 : 0, setRetval: setRetval ? 1 : 0, hz });
     object.setVariable('connect_config', config);
     for (const name of serviceMapNames) object.reuseMap(name, maps[name]);
-    object.reuseMap('sal_drops', drops);
+    object.reuseMap('sal_drops', maps.sal_drops);
     object.setAutoload('sal_jiffies', false);
     await object.load();
     return object;
@@ -141,11 +142,11 @@ const usualHz = [100, 250, 300, 1000];
 const measureMs = 100;
 
 /** HZ is the kernel's own secret: count its jiffies for a moment. */
-async function jiffiesPerSecond({ objectPath, maps, drops }: ConnectOptions): Promise<number> {
+async function jiffiesPerSecond({ objectPath, maps }: ConnectOptions): Promise<number> {
   const object = native().openObject(objectPath);
   try {
     for (const name of serviceMapNames) object.reuseMap(name, maps[name]);
-    object.reuseMap('sal_drops', drops);
+    object.reuseMap('sal_drops', maps.sal_drops);
     for (const name of object.programNames()) object.setAutoload(name, name === 'sal_jiffies');
     await object.load();
     const program = object.program('sal_jiffies');

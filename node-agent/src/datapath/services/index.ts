@@ -2,15 +2,13 @@
  * Services in the kernel: who connects to a virtual IP gets a replica. What the agent decides comes in as rules; what sockets
  * meet goes out as events and counters.
  */
-import { join } from 'node:path';
 import { cgroupRoot } from '../../movers/cgroup.js';
-import { native, type BpfMap, type RingBuffer } from '../../native.js';
+import { native, type RingBuffer } from '../../native.js';
 import { salClient, salEndpoint, salEvent, salEventKind } from '../abi.generated.js';
 import { explained } from '../errors.js';
 import type { Endpoint } from '../types.js';
-import { ConnectPrograms } from './connect.js';
+import { ConnectPrograms, type ServiceMaps } from './connect.js';
 import { endpointBytes, readEndpoint } from './encode.js';
-import { closeServiceMaps, openServiceMaps, type ServiceMaps } from './maps.js';
 import { ServiceTable } from './table.js';
 import type { ServiceClient, SocketEvent } from './types.js';
 
@@ -18,15 +16,12 @@ export * from './types.js';
 
 export interface ServicesOptions {
   pinRoot: string;
-  drops: BpfMap;
+  maps: ServiceMaps;
   /** default: beside this package */
   objectPath?: string;
   /** default: the root of cgroup v2 */
   cgroup?: string;
   everyClient?: boolean;
-  /** room where the table has to be made; default 4,194,304 choices (16 MiB) and 262,144 replicas (6 MiB) */
-  choices?: number;
-  replicas?: number;
 }
 
 const eventNames = Object.fromEntries(
@@ -48,11 +43,10 @@ export class EbpfServices {
   /** @throws ServalError ERR_BAD_OBJECT, ERR_NO_PERMISSION, ERR_UNSUPPORTED (no cgroup v2), ERR_KERNEL */
   static async open(options: ServicesOptions): Promise<EbpfServices> {
     const objectPath = options.objectPath ?? defaultConnectObject;
-    const { pinRoot, drops, everyClient = false, choices = 1 << 22, replicas = 1 << 18 } = options;
-    const maps = await openServiceMaps({ pinRoot, objectPath, choices, replicas });
-    const table = await explained(join(pinRoot, 'services'), () => new ServiceTable(maps));
+    const { pinRoot, maps, everyClient = false } = options;
+    const table = await explained('the service table', () => new ServiceTable(maps));
     const cgroup = options.cgroup ?? cgroupRoot();
-    const programs = await ConnectPrograms.install({ pinRoot, objectPath, maps, drops, cgroup, everyClient });
+    const programs = await ConnectPrograms.install({ pinRoot, objectPath, maps, cgroup, everyClient });
     return new EbpfServices(table, maps, programs);
   }
 
@@ -123,7 +117,6 @@ export class EbpfServices {
   close(): void {
     this.ring.close();
     this.programs.close();
-    closeServiceMaps(this.maps);
   }
 }
 

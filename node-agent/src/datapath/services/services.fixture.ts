@@ -90,6 +90,7 @@ export class ServiceFixture {
   readonly near: string;
   readonly far: string;
   private readonly children: ChildProcess[] = [];
+  private readonly guests: string[] = [];
 
   constructor(label: string) {
     native().mountBpffs(this.bpffs);
@@ -112,6 +113,30 @@ export class ServiceFixture {
     ip(this.far, 'route', 'add', 'local', '10.99.0.0/16', 'dev', 'lo');
     // Unlike those of IPv4, an address that is merely routed to lo can't be bound to.
     for (let i = 1; i < 8; i++) ip(this.far, 'address', 'add', `fd99::${i}/128`, 'dev', 'lo', 'nodad');
+  }
+
+  /** A guest of the near side: a namespace behind it, which routes for it. Returns its name. */
+  guest(): string {
+    const name = `${this.near}-guest`;
+    execFileSync('ip', ['netns', 'add', name]);
+    this.guests.push(name);
+    const ip = (netns: string, ...words: string[]): void => void execFileSync('ip', ['-n', netns, ...words]);
+    ip(this.near, 'link', 'add', 'tap0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
+    for (const [netns, device, v4, v6] of [
+      [this.near, 'tap0', '10.100.0.1/24', 'fd10::1/64'],
+      [name, 'eth0', '10.100.0.2/24', 'fd10::2/64'],
+    ] as const) {
+      ip(netns, 'address', 'add', v4, 'dev', device);
+      ip(netns, 'address', 'add', v6, 'dev', device, 'nodad');
+      ip(netns, 'link', 'set', device, 'up');
+    }
+    ip(name, 'route', 'add', 'default', 'via', '10.100.0.1');
+    ip(name, '-6', 'route', 'add', 'default', 'via', 'fd10::1');
+    const forward = 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding';
+    execFileSync('nsenter', [`--net=${this.netns(this.near)}`, 'sh', '-c', forward]);
+    ip(this.far, 'route', 'add', '10.100.0.0/24', 'via', '10.98.0.1');
+    ip(this.far, '-6', 'route', 'add', 'fd10::/64', 'via', 'fd98::1');
+    return name;
   }
 
   netns(name: string): string {
@@ -144,7 +169,7 @@ export class ServiceFixture {
       child.kill('SIGKILL');
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     }
-    for (const name of [this.near, this.far]) spawnSync('ip', ['netns', 'delete', name]);
+    for (const name of [...this.guests, this.near, this.far]) spawnSync('ip', ['netns', 'delete', name]);
     native().unmountBpffs(this.bpffs);
     rmSync(this.bpffs, { recursive: true });
   }

@@ -44,8 +44,8 @@ describe('services at connect()', () => {
   afterAll(() => fixture?.dispose());
 
   beforeEach(async () => {
-    datapath = await EbpfDatapath.open({ bpffs: fixture.bpffs, slots: 1024 });
-    services = await datapath.openServices({ choices: 4096, replicas: 1024 });
+    datapath = await EbpfDatapath.open({ bpffs: fixture.bpffs, slots: 1024, choices: 4096, replicas: 1024 });
+    services = await datapath.openServices();
     services.setClients([{ cookie, number: 7 }]);
   });
 
@@ -215,7 +215,7 @@ describe('services at connect()', () => {
       'r1',
       'r2',
     ]);
-    datapath = await EbpfDatapath.open({ bpffs: fixture.bpffs, slots: 1024 });
+    datapath = await EbpfDatapath.open({ bpffs: fixture.bpffs, slots: 1024, choices: 4096, replicas: 1024 });
     services = await datapath.openServices();
     expect(services.table.known()).toEqual([{ address: '10.200.0.1', port: 80, protocol: 'tcp' }]);
     expect((await whoAnswers('tcp', '10.200.0.1', 80, 3)).map(({ who }) => who).sort()).toEqual([

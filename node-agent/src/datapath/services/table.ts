@@ -23,7 +23,7 @@ import {
   writeEndpoint,
   type Placed,
 } from './encode.js';
-import type { ServiceMaps } from './maps.js';
+import type { ServiceMaps } from './connect.js';
 import { Regions } from './regions.js';
 import type { ReplicaSight, ServiceAddress, ServiceCount, ServiceRule } from './types.js';
 
