@@ -350,7 +350,7 @@ int sal_wait(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	struct sal_resolved *resolved;
 	struct sal_event *event;
-	__u32 *kept, length;
+	__u32 *kept, last;
 
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	resolved = sk ? bpf_sk_storage_get(&sal_sockets, sk, 0, 0) : NULL;
@@ -375,9 +375,11 @@ int sal_wait(struct __sk_buff *skb)
 	event->asked = resolved->asked;
 	event->service = resolved->service;
 	event->kind = SAL_EVENT_WAITS;
-	length = skb->len < SAL_OPENING_MAX ? skb->len : SAL_OPENING_MAX;
-	if (length > 0 && length <= SAL_OPENING_MAX && bpf_skb_load_bytes(skb, 0, event->opening, length) == 0)
-		event->length = length;
+	/* Less one, so that the verifier sees in one comparison that it is neither 0 nor too long. */
+	last = (skb->len < SAL_OPENING_MAX ? skb->len : SAL_OPENING_MAX) - 1;
+	asm volatile("" : "+r"(last));
+	if (last < SAL_OPENING_MAX && bpf_skb_load_bytes(skb, 0, event->opening, last + 1) == 0)
+		event->length = last + 1;
 	bpf_ringbuf_submit(event, 0);
 	return SAL_REFUSE;
 }

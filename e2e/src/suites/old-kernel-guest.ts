@@ -12,7 +12,7 @@ const old = '10.50.0.9';
 const ends = { client: '10.50.1.2', server: '10.50.1.3' };
 const port = 7000;
 const clientPort = 40000;
-const objectPath = process.argv[2] as string;
+const [, , objectPath = '', connectObject = ''] = process.argv;
 const bpffs = '/sys/fs/bpf';
 
 const ip = (...words: string[]): void => void execFileSync('ip', words);
@@ -91,6 +91,50 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   );
 }
 
+/** A server in the server's namespace, a client in the client's that names a virtual IP: who it believes to talk to. */
+async function connectTo(address: string): Promise<string> {
+  const serve = `require('node:net').createServer((s) => s.end('hello')).listen(${port}, '${ends.server}', () => console.log('listening'));`;
+  const server = spawn('ip', ['netns', 'exec', 'server', process.execPath, '-e', serve], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await firstLine(server.stdout);
+  const request = `const s = require('node:net').connect(80, '${address}');
+    s.on('data', (m) => { console.log(m + ' from ' + s.remoteAddress + ' ' + s.remotePort); process.exit(0); });
+    s.on('error', (e) => { console.log(e.code); process.exit(1); });`;
+  const client = spawn('nsenter', ['--net=/run/netns/client', process.execPath, '-e', request], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const answer = await firstLine(client.stdout);
+  server.kill('SIGKILL');
+  return answer;
+}
+
+async function services(datapath: EbpfDatapath): Promise<void> {
+  const table = await datapath.openServices({ objectPath: connectObject });
+  const { cookie } = await native().netnsIdentity('/run/netns/client');
+  table.setClients([{ cookie, number: 1 }]);
+  const service = {
+    address: '10.96.0.1',
+    port: 80,
+    protocol: 'tcp',
+    rule: 'FORWARD',
+    balance: 'RANDOM',
+    replicas: [{ address: ends.server, port }],
+    choices: Uint32Array.of(0),
+    synTimeoutMs: 100,
+    own: new Map<bigint, number>(),
+  } as const;
+  await table.table.change([service]);
+  check(
+    'connect() to a virtual IP gets a replica',
+    await connectTo(service.address),
+    'hello from 10.96.0.1 80',
+  );
+  await table.table.change([{ ...service, rule: 'DROP', replicas: [], choices: new Uint32Array() }]);
+  check('and is refused where there is none', await connectTo(service.address), 'ECONNREFUSED');
+  table.close();
+}
+
 let failed = 0;
 function check(step: string, got: unknown, expected: unknown): void {
   const isEqual = JSON.stringify(got) === JSON.stringify(expected);
@@ -132,6 +176,7 @@ async function main(): Promise<void> {
     await ask(),
     `${ends.client} ${clientPort} hello from ${old}`,
   );
+  await services(datapath);
   const flows = await datapath.flows();
   check(
     'both ends have counted it',
