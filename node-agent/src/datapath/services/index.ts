@@ -5,11 +5,11 @@
 import { join } from 'node:path';
 import { cgroupRoot } from '../../movers/cgroup.js';
 import { native, type BpfMap, type RingBuffer } from '../../native.js';
-import { salClient, salEndpoint, salEvent, salEventKind } from '../abi.generated.js';
+import { salClient, salEndpoint, salEvent, salEventKind, salLeft, salLimit } from '../abi.generated.js';
 import { explained } from '../errors.js';
 import type { Endpoint } from '../types.js';
 import { ConnectPrograms } from './connect.js';
-import { endpointBytes, readEndpoint } from './encode.js';
+import { encodeLeft, endpointBytes, readEndpoint } from './encode.js';
 import { closeServiceMaps, openServiceMaps, type ServiceMaps } from './maps.js';
 import { ServiceTable } from './table.js';
 import type { ServiceClient, SocketEvent } from './types.js';
@@ -27,6 +27,8 @@ export interface ServicesOptions {
   /** room where the table has to be made; default 4,194,304 choices (16 MiB) and 262,144 replicas (6 MiB) */
   choices?: number;
   replicas?: number;
+  /** pairs of virtual IP and port; default 65,536 */
+  services?: number;
 }
 
 const eventNames = Object.fromEntries(
@@ -49,7 +51,8 @@ export class EbpfServices {
   static async open(options: ServicesOptions): Promise<EbpfServices> {
     const objectPath = options.objectPath ?? defaultConnectObject;
     const { pinRoot, drops, everyClient = false, choices = 1 << 22, replicas = 1 << 18 } = options;
-    const maps = await openServiceMaps({ pinRoot, objectPath, choices, replicas });
+    const { services = salLimit.SERVICES_MAX } = options;
+    const maps = await openServiceMaps({ pinRoot, objectPath, services, choices, replicas });
     const table = await explained(join(pinRoot, 'services'), () => new ServiceTable(maps));
     const cgroup = options.cgroup ?? cgroupRoot();
     const programs = await ConnectPrograms.install({ pinRoot, objectPath, maps, drops, cgroup, everyClient });
@@ -84,10 +87,8 @@ export class EbpfServices {
 
   /** Who connects to an address that was left gets the workload where it is now. */
   setLeft(address: string, now: string): void {
-    this.maps.sal_left_addresses.update(
-      endpointBytes({ address, port: 0 }),
-      endpointBytes({ address: now, port: 0 }),
-    );
+    const key = endpointBytes({ address, port: 0 });
+    this.maps.sal_left_addresses.update(key, encodeLeft(key, now));
   }
 
   forgetLeft(address: string): void {
@@ -99,7 +100,7 @@ export class EbpfServices {
     return new Map(
       Array.from({ length: count }, (_, i) => [
         readEndpoint(keys, i * salEndpoint.size).address,
-        readEndpoint(values, i * salEndpoint.size).address,
+        readEndpoint(values, i * salLeft.size + salLeft.offset.now).address,
       ]),
     );
   }

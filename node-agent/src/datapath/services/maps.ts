@@ -25,6 +25,8 @@ export type ServiceMaps = Record<ServiceMapName, BpfMap>;
 export interface ServiceMapOptions {
   pinRoot: string;
   objectPath: string;
+  /** pairs of virtual IP and port */
+  services: number;
   /** room for choices, two in each element of 8 bytes */
   choices: number;
   /** room for replicas, 40 bytes each */
@@ -42,6 +44,7 @@ export async function openServiceMaps(options: ServiceMapOptions): Promise<Servi
     mkdirSync(folder, { recursive: true });
     const object = native().openObject(options.objectPath);
     try {
+      object.setMaxEntries('sal_services', options.services);
       object.setMaxEntries('sal_choices', Math.ceil(options.choices / 2));
       object.setMaxEntries('sal_replicas', options.replicas);
       for (const program of object.programNames()) object.setAutoload(program, false);

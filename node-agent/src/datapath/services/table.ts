@@ -147,7 +147,7 @@ export class ServiceTable {
     if (placed.length === 0) return;
     for (const { old } of placed) if (old !== undefined) this.forgetOwn(old);
     const keys = Buffer.concat(placed.map(({ entry }) => entry.key));
-    const values = Buffer.concat(placed.map(({ rule, entry }) => encodeService(rule, entry)));
+    const values = Buffer.concat(placed.map(({ rule, entry }) => encodeService(entry.key, rule, entry)));
     this.maps.sal_services.updateBatch(keys, values, placed.length);
     for (const { rule, entry, old } of placed) {
       this.rememberOwn(rule, entry);
