@@ -220,7 +220,10 @@ struct sal_endpoint {
 	__u8 reserved;
 };
 
-/* Key of the service table: virtual IP, port and protocol. Immutable but for being replaced whole. */
+/*
+ * Key of the service table: virtual IP, port and protocol. Replaced whole; who reads it at that moment has to see by `check`
+ * whether it has one whole service, and the right one (lib/checked.h).
+ */
 struct sal_service {
 	__u32 id; /* of its counters; the same for as long as the service is there */
 	__u8 rule; /* enum sal_rule */
@@ -232,6 +235,13 @@ struct sal_service {
 	__u32 replicas; /* where its part of sal_replicas begins; a choice counts from there */
 	__u32 count; /* how many replicas */
 	__u32 syn_timeout_ms;
+	__u32 check; /* of its key and all of the above */
+};
+
+/* Key: an address that a workload has left. Read like sal_service. */
+struct sal_left {
+	struct sal_endpoint now; /* where the workload is */
+	__u32 check;
 };
 
 /* Numbers of replicas within their service: an array's elements begin at multiples of 8 bytes, so two in each. */

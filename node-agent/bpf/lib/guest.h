@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "rewrite.h"
+#include "checked.h"
 #include "service.h"
 #include "table.h"
 
@@ -101,7 +102,7 @@ SAL_NOINLINE int sal_draw_replica(const struct sal_packet *pkt, const struct sal
 				  const struct sal_endpoint *last, __u32 draw)
 {
 	struct sal_guest_flow *there = sal_guest_scratch_of(SAL_EGRESS);
-	const struct sal_service *service;
+	struct sal_service service = {};
 	struct sal_replica *replica;
 	struct sal_endpoint key;
 	__u32 place = 0, turn;
@@ -109,14 +110,13 @@ SAL_NOINLINE int sal_draw_replica(const struct sal_packet *pkt, const struct sal
 	if (!pkt || !asked || !last || !there)
 		return SAL_DRAW_NONE;
 	key = *asked;
-	service = bpf_map_lookup_elem(&sal_services, &key);
-	if (!service || service->rule == SAL_RULE_DROP)
+	if (!sal_find_checked(&sal_services, &key, &service, SAL_WORDS(service)) || service.rule == SAL_RULE_DROP)
 		return SAL_DRAW_NONE;
-	turn = sal_turn(service, sal_guest_number(&pkt->key), 0);
+	turn = sal_turn(&service, sal_guest_number(&pkt->key), 0);
 	/* By client the first draw is the client's own; the others lead elsewhere. */
-	if (service->balance == SAL_BALANCE_BY_CLIENT)
+	if (service.balance == SAL_BALANCE_BY_CLIENT)
 		turn += draw;
-	replica = sal_choose(service, 0, turn, &place);
+	replica = sal_choose(&service, 0, turn, &place);
 	if (!replica)
 		return SAL_DRAW_NONE;
 	if (draw + 1 < SAL_GUEST_DRAWS && last->port && sal_same_endpoint(&replica->at, last))
@@ -141,10 +141,10 @@ SAL_NOINLINE int sal_draw_replica(const struct sal_packet *pkt, const struct sal
 SAL_INLINE enum sal_reason sal_open_guest_flow(const struct sal_packet *pkt, const struct sal_endpoint *asked,
 					       const struct sal_endpoint *last)
 {
-	const struct sal_service *service = bpf_map_lookup_elem(&sal_services, asked);
+	struct sal_service service = {};
 	int drawn = SAL_DRAW_AGAIN;
 
-	if (!service)
+	if (!sal_find_checked(&sal_services, asked, &service, SAL_WORDS(service)))
 		return SAL_REASON_NONE;
 #pragma unroll
 	for (int draw = 0; draw < SAL_GUEST_DRAWS; draw++)
@@ -152,7 +152,7 @@ SAL_INLINE enum sal_reason sal_open_guest_flow(const struct sal_packet *pkt, con
 			drawn = sal_draw_replica(pkt, asked, last, draw);
 	if (drawn == SAL_DRAWN)
 		return SAL_REASON_NONE;
-	return service->rule == SAL_RULE_DELAY ? SAL_REASON_DELAYED : SAL_REASON_NO_REPLICA;
+	return service.rule == SAL_RULE_DELAY ? SAL_REASON_DELAYED : SAL_REASON_NO_REPLICA;
 }
 
 /* A SYN that is sent again, since nobody has answered. */

@@ -3,6 +3,7 @@
 #ifndef SAL_RESOLVE_H
 #define SAL_RESOLVE_H
 
+#include "checked.h"
 #include "drops.h"
 #include "service.h"
 
@@ -29,14 +30,13 @@ SAL_INLINE bool sal_client_number(__u64 netns, __u32 *number)
 SAL_INLINE enum sal_resolution sal_resolve_left(struct sal_resolved *resolved)
 {
 	struct sal_endpoint key = {};
-	const struct sal_endpoint *now;
+	struct sal_left left;
 
 	sal_copy_address(key.address, resolved->asked.address);
-	now = bpf_map_lookup_elem(&sal_left_addresses, &key);
-	if (!now)
+	if (!sal_find_checked(&sal_left_addresses, &key, &left, SAL_WORDS(left)))
 		return SAL_AS_IT_IS;
 	sal_copy_endpoint(&resolved->replica, &resolved->asked);
-	sal_copy_address(resolved->replica.address, now->address);
+	sal_copy_address(resolved->replica.address, left.now.address);
 	resolved->service = SAL_NO_SERVICE;
 	return SAL_RESOLVED;
 }
@@ -47,21 +47,20 @@ SAL_INLINE enum sal_resolution sal_resolve_left(struct sal_resolved *resolved)
  */
 SAL_INLINE enum sal_resolution sal_resolve(__u64 netns, __u32 stable, struct sal_resolved *resolved)
 {
-	const struct sal_service *service;
 	struct sal_service_count *count;
 	struct sal_replica *replica;
+	struct sal_service service;
 	__u32 client, id;
 
 	if (!sal_client_number(netns, &client))
 		return SAL_AS_IT_IS;
-	service = bpf_map_lookup_elem(&sal_services, &resolved->asked);
-	if (!service)
+	if (!sal_find_checked(&sal_services, &resolved->asked, &service, SAL_WORDS(service)))
 		return sal_resolve_left(resolved);
-	resolved->service = service->id;
-	resolved->syn_timeout_ms = service->syn_timeout_ms;
+	resolved->service = service.id;
+	resolved->syn_timeout_ms = service.syn_timeout_ms;
 	resolved->netns = netns;
-	if (service->rule != SAL_RULE_DROP) {
-		replica = sal_choose(service, netns, sal_turn(service, client, stable), &resolved->place);
+	if (service.rule != SAL_RULE_DROP) {
+		replica = sal_choose(&service, netns, sal_turn(&service, client, stable), &resolved->place);
 		if (replica) {
 			sal_copy_address(resolved->replica.address, replica->at.address);
 			resolved->replica.port = replica->at.port;
@@ -69,9 +68,9 @@ SAL_INLINE enum sal_resolution sal_resolve(__u64 netns, __u32 stable, struct sal
 			return SAL_RESOLVED;
 		}
 	}
-	id = service->id;
+	id = service.id;
 	count = bpf_map_lookup_elem(&sal_service_counts, &id);
-	if (service->rule == SAL_RULE_DELAY && resolved->asked.protocol == IPPROTO_TCP) {
+	if (service.rule == SAL_RULE_DELAY && resolved->asked.protocol == IPPROTO_TCP) {
 		if (count)
 			__sync_fetch_and_add(&count->waited, 1);
 		sal_copy_endpoint(&resolved->replica, &resolved->asked);

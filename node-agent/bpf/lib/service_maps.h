@@ -9,8 +9,8 @@
 #include "../serval_abi.h"
 
 /*
- * Virtual IP and port to rule. An element is replaced whole by the kernel, and what it refers to was written before and is
- * kept for a grace period after: a reader finds the old service or the new one, never half of each.
+ * Virtual IP and port to rule. What an element refers to was written before it, and is kept for a grace period after it: a
+ * reader (lib/checked.h) finds the old service or the new one, never half of each.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -71,7 +71,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, SAL_SERVICES_MAX);
 	__type(key, struct sal_endpoint);
-	__type(value, struct sal_endpoint);
+	__type(value, struct sal_left);
 } sal_left_addresses SEC(".maps");
 
 /* What each socket asked for; goes with the socket. */

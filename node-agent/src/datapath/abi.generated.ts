@@ -347,11 +347,12 @@ export interface SalService {
   replicas: number;
   count: number;
   synTimeoutMs: number;
+  check: number;
 }
 
 export const salService = {
-  size: 28,
-  offset: { id: 0, rule: 4, balance: 5, flags: 6, choices: 8, size: 12, replicas: 16, count: 20, synTimeoutMs: 24 },
+  size: 32,
+  offset: { id: 0, rule: 4, balance: 5, flags: 6, choices: 8, size: 12, replicas: 16, count: 20, synTimeoutMs: 24, check: 28 },
   read(buffer: Buffer, at = 0): SalService {
     return {
       id: buffer.readUInt32LE(at),
@@ -363,6 +364,7 @@ export const salService = {
       replicas: buffer.readUInt32LE(at + 16),
       count: buffer.readUInt32LE(at + 20),
       synTimeoutMs: buffer.readUInt32LE(at + 24),
+      check: buffer.readUInt32LE(at + 28),
     };
   },
   write(buffer: Buffer, at: number, value: SalService): void {
@@ -375,6 +377,7 @@ export const salService = {
     buffer.writeUInt32LE(value.replicas, at + 16);
     buffer.writeUInt32LE(value.count, at + 20);
     buffer.writeUInt32LE(value.synTimeoutMs, at + 24);
+    buffer.writeUInt32LE(value.check, at + 28);
   },
 } as const;
 
@@ -631,6 +634,26 @@ export const salOwnKey = {
   write(buffer: Buffer, at: number, value: SalOwnKey): void {
     buffer.writeBigUInt64LE(value.netns, at);
     buffer.writeUInt32LE(value.service, at + 8);
+  },
+} as const;
+
+export interface SalLeft {
+  now: SalEndpoint;
+  check: number;
+}
+
+export const salLeft = {
+  size: 24,
+  offset: { now: 0, check: 20 },
+  read(buffer: Buffer, at = 0): SalLeft {
+    return {
+      now: salEndpoint.read(buffer, at),
+      check: buffer.readUInt32LE(at + 20),
+    };
+  },
+  write(buffer: Buffer, at: number, value: SalLeft): void {
+    salEndpoint.write(buffer, at, value.now);
+    buffer.writeUInt32LE(value.check, at + 20);
   },
 } as const;
 

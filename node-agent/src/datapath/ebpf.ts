@@ -46,6 +46,7 @@ export interface EbpfOptions {
   /** slots of the flow table where it has to be made: two for each flow end, 128 bytes each; default 131072 */
   slots?: number;
   /** room of the service table where it has to be made: choices of replicas, and replicas; see pins.ts */
+  services?: number;
   choices?: number;
   replicas?: number;
   /** the compiled programs; default: beside this package */
@@ -111,14 +112,7 @@ export class EbpfDatapath implements Datapath {
     lock: Server,
   ): Promise<EbpfDatapath> {
     const probe = native().probe();
-    const { slots = 131072, choices, replicas } = options;
-    const shared = await openMaps({
-      pinRoot,
-      objectPath,
-      slots,
-      ...(choices === undefined ? {} : { choices }),
-      ...(replicas === undefined ? {} : { replicas }),
-    });
+    const shared = await openMaps({ ...options, pinRoot, objectPath, slots: options.slots ?? 131072 });
     const { maps, config } = shared;
     const kernelContext = options.kernelContext ?? probe.kernelContext;
     const context: AttachContext = { pinRoot, objectPath, config, maps, kernelContext };

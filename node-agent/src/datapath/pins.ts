@@ -59,6 +59,8 @@ export interface PinOptions {
   objectPath: string;
   /** room for flow ends in both directions; a power of two up to 2^20 */
   slots: number;
+  /** pairs of virtual IP and port; default 65,536 */
+  services?: number;
   /** room for choices of replicas, two in each element of 8 bytes; default 65,536 */
   choices?: number;
   /** room for replicas, 32 bytes each; default 16,384 */
@@ -111,6 +113,7 @@ async function createMaps(options: PinOptions): Promise<SharedMaps> {
       const config = newConfig(options.slots);
       object.setMaxEntries('sal_buckets', config.bucketMask + 1);
       object.setMaxEntries('sal_slots', options.slots);
+      object.setMaxEntries('sal_services', options.services ?? salLimit.SERVICES_MAX);
       object.setMaxEntries('sal_choices', Math.ceil((options.choices ?? 65_536) / 2));
       object.setMaxEntries('sal_replicas', options.replicas ?? 16_384);
       for (const program of object.programNames()) object.setAutoload(program, false);

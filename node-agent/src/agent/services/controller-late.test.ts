@@ -19,6 +19,7 @@ describe('services that come while others are brought into the kernel', () => {
     const served = new Set<string>();
     const table = {
       known: () => [],
+      has: ({ address }: { address: string }) => served.has(address),
       change: async (rules: ReadonlyArray<{ address: string }>) => {
         for (const { address } of rules) served.add(address);
         await turn();

@@ -68,6 +68,8 @@ const tickMs = 1_000;
 const followedAtOnce = 256;
 /** so many services are planned in one go; others get their turn between */
 const planAtOnce = 256;
+/** What could not be brought into the kernel is tried again after so long, and complained of no more often. */
+const retryMs = 10_000;
 /** Replicas that were taken out of their slices and may yet turn out to be dead. */
 const rememberedGone = 4_096;
 
@@ -85,6 +87,7 @@ export class ServiceController {
   private readonly dead = new Map<string, Replica[]>();
   private readonly gone = new Map<string, Replica>();
   private readonly dirty = new Set<string>();
+  private complaint: { words: string; at: number } | undefined;
   private flushing: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private endFollowing: () => void = () => undefined;
@@ -221,14 +224,29 @@ export class ServiceController {
   private async flushSome(): Promise<void> {
     const changed: ServiceRule[] = [];
     const gone: ServiceAddress[] = [];
-    for (const name of first(this.dirty, planAtOnce)) {
+    const names = first(this.dirty, planAtOnce);
+    for (const name of names) {
       this.dirty.delete(name);
       this.plan(name, changed, gone);
     }
     // Before its first client can wait.
     if (changed.some(isWaiting)) this.deps.services.holdBack(true);
-    await this.deps.services.table.change(changed, gone);
+    await this.deps.services.table
+      .change(changed, gone)
+      .catch((error: unknown) => this.failedToChange(names, error));
     await nextTurn();
+  }
+
+  /** Room may come back: what is not in the kernel is tried again. */
+  private failedToChange(names: readonly string[], error: unknown): void {
+    const now = this.now();
+    for (const name of names)
+      if (rulesOf(this.plans.get(name)).some((rule) => !this.deps.services.table.has(rule)))
+        this.due.set(name, now + retryMs);
+    const words = String(error);
+    if (words === this.complaint?.words && now < this.complaint.at + retryMs) return;
+    this.complaint = { words, at: now };
+    this.deps.onError(error);
   }
 
   private plan(name: string, changed: ServiceRule[], gone: ServiceAddress[]): void {
@@ -240,7 +258,7 @@ export class ServiceController {
     for (const { port, rules } of after?.ports.values() ?? [])
       for (const rule of rules) {
         this.owners.set(serviceKey(rule), { name, port: portKey(port) });
-        if (!isIn(before, rule)) changed.push(rule);
+        if (!this.deps.services.table.has(rule)) changed.push(rule);
       }
     for (const rule of rulesOf(before)) if (this.isLeft(name, rule, after)) gone.push(rule);
     this.note(name, before, after);
@@ -352,11 +370,6 @@ function first(keys: Iterable<string>, count: number): string[] {
 
 function rulesOf(plan: PlannedService | undefined): ServiceRule[] {
   return [...(plan?.ports.values() ?? [])].flatMap(({ rules }) => rules);
-}
-
-/** The very same rule was there before: the kernel has it. */
-function isIn(plan: PlannedService | undefined, rule: ServiceRule): boolean {
-  return rulesOf(plan).includes(rule);
 }
 
 function hasReplica(plan: PlannedService, isConcerned: (replica: Replica) => boolean): boolean {

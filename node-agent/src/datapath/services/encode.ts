@@ -1,6 +1,6 @@
 /** The service table's keys and values to bytes and back. Pure. */
 import { addressBytes, addressText } from '../address.js';
-import { salBalance, salEndpoint, salRule, salService, salServiceFlag } from '../abi.generated.js';
+import { salBalance, salEndpoint, salLeft, salRule, salService, salServiceFlag } from '../abi.generated.js';
 import type { Endpoint, Protocol } from '../types.js';
 import type { ServiceAddress, ServiceRule } from './types.js';
 
@@ -50,7 +50,11 @@ export interface Placed {
   count: number;
 }
 
-export function encodeService(rule: ServiceRule, { id, choices, size, replicas, count }: Placed): Buffer {
+export function encodeService(
+  key: Buffer,
+  rule: ServiceRule,
+  { id, choices, size, replicas, count }: Placed,
+): Buffer {
   const buffer = Buffer.alloc(salService.size);
   salService.write(buffer, 0, {
     id,
@@ -62,6 +66,28 @@ export function encodeService(rule: ServiceRule, { id, choices, size, replicas, 
     replicas,
     count,
     synTimeoutMs: rule.synTimeoutMs,
+    check: 0,
   });
+  writeCheck(key, buffer);
   return buffer;
+}
+
+/** Where a workload is that has left an address. */
+export function encodeLeft(key: Buffer, now: string): Buffer {
+  const buffer = Buffer.alloc(salLeft.size);
+  writeEndpoint(buffer, salLeft.offset.now, { address: now, port: 0 });
+  writeCheck(key, buffer);
+  return buffer;
+}
+
+/** Into the last word: of the key and of all before. bpf/lib/checked.h does the same. */
+function writeCheck(key: Buffer, value: Buffer): void {
+  const at = value.length - 4;
+  let check = 0;
+  for (const part of [key, value.subarray(0, at)])
+    for (let word = 0; word < part.length; word += 4) {
+      check = Math.imul(check ^ part.readInt32LE(word), 0x9e3779b1);
+      check = (check << 13) | (check >>> 19);
+    }
+  value.writeInt32LE(check, at);
 }

@@ -4,11 +4,11 @@
  */
 import { cgroupRoot } from '../../movers/cgroup.js';
 import { native, type RingBuffer } from '../../native.js';
-import { salClient, salEndpoint, salEvent, salEventKind } from '../abi.generated.js';
+import { salClient, salEndpoint, salEvent, salEventKind, salLeft } from '../abi.generated.js';
 import { explained } from '../errors.js';
 import type { Endpoint } from '../types.js';
 import { ConnectPrograms, type ServiceMaps } from './connect.js';
-import { endpointBytes, readEndpoint } from './encode.js';
+import { encodeLeft, endpointBytes, readEndpoint } from './encode.js';
 import { ServiceTable } from './table.js';
 import type { ServiceClient, SocketEvent } from './types.js';
 
@@ -78,10 +78,8 @@ export class EbpfServices {
 
   /** Who connects to an address that was left gets the workload where it is now. */
   setLeft(address: string, now: string): void {
-    this.maps.sal_left_addresses.update(
-      endpointBytes({ address, port: 0 }),
-      endpointBytes({ address: now, port: 0 }),
-    );
+    const key = endpointBytes({ address, port: 0 });
+    this.maps.sal_left_addresses.update(key, encodeLeft(key, now));
   }
 
   forgetLeft(address: string): void {
@@ -93,7 +91,7 @@ export class EbpfServices {
     return new Map(
       Array.from({ length: count }, (_, i) => [
         readEndpoint(keys, i * salEndpoint.size).address,
-        readEndpoint(values, i * salEndpoint.size).address,
+        readEndpoint(values, i * salLeft.size + salLeft.offset.now).address,
       ]),
     );
   }

@@ -19,7 +19,7 @@ export class Regions {
   /** Where a part of this length begins; undefined where there is no room. */
   take(length: number): number | undefined {
     const size = Regions.rounded(length);
-    const start = this.free.get(size)?.pop() ?? this.fresh(size) ?? this.split(size);
+    const start = this.find(size) ?? (this.merge() ? this.find(size) : undefined);
     if (start !== undefined) this.inUse += size;
     return start;
   }
@@ -47,6 +47,10 @@ export class Regions {
     return this.inUse;
   }
 
+  private find(size: number): number | undefined {
+    return this.free.get(size)?.pop() ?? this.fresh(size) ?? this.split(size);
+  }
+
   private fresh(size: number): number | undefined {
     if (this.end + size > this.capacity) return undefined;
     this.end += size;
@@ -60,6 +64,28 @@ export class Regions {
     const start = from === undefined ? undefined : this.free.get(from)?.pop();
     if (from !== undefined && start !== undefined) this.put(start + size, from - size);
     return start;
+  }
+
+  /**
+   * Makes one of free parts that lie side by side. Only where nothing fits any more: parts of the usual sizes are found at
+   * once as they are. False where nothing came of it.
+   */
+  private merge(): boolean {
+    const parts = [...this.free].flatMap(([size, starts]) => starts.map((start) => ({ start, size })));
+    parts.sort((a, b) => a.start - b.start);
+    const merged: typeof parts = [];
+    for (const part of parts) {
+      const last = merged.at(-1);
+      if (last !== undefined && last.start + last.size === part.start) last.size += part.size;
+      else merged.push(part);
+    }
+    const last = merged.at(-1);
+    const isAtEnd = last !== undefined && last.start + last.size === this.end;
+    if (merged.length === parts.length && !isAtEnd) return false;
+    this.free.clear();
+    if (isAtEnd) this.end = (merged.pop() as (typeof parts)[0]).start;
+    for (const { start, size } of merged) this.put(start, size);
+    return true;
   }
 
   private put(start: number, size: number): void {

@@ -1,30 +1,16 @@
 /**
  * The service table in the kernel. What a service refers to is written where nobody looks yet, then the service itself is
- * replaced by one update of its element, and what it referred to before is used again only after a grace period: whoever
- * connects meanwhile meets the old service or the new one, whole.
+ * replaced by one update of its element (bpf/lib/checked.h says how that is read), and what it referred to before is used
+ * again only after a grace period: whoever connects meanwhile meets the old service or the new one, whole.
  */
 import { ServalError } from '@serval/api';
 import { native } from '../../native.js';
-import {
-  salEndpoint,
-  salLimit,
-  salOwnKey,
-  salReplica,
-  salService,
-  salServiceCount,
-  salServiceFlag,
-} from '../abi.generated.js';
+import { salEndpoint, salLimit, salService, salServiceFlag } from '../abi.generated.js';
 import { explained } from '../errors.js';
-import {
-  encodeService,
-  endpointBytes,
-  readServiceAddress,
-  serviceKey,
-  writeEndpoint,
-  type Placed,
-} from './encode.js';
+import { encodeService, endpointBytes, readServiceAddress, serviceKey, type Placed } from './encode.js';
 import type { ServiceMaps } from './connect.js';
-import { Regions } from './regions.js';
+import { ServiceMemory, type Left } from './memory.js';
+import { OwnReplicas } from './own-replicas.js';
 import type { ReplicaSight, ServiceAddress, ServiceCount, ServiceRule } from './types.js';
 
 interface Entry extends Placed {
@@ -33,62 +19,57 @@ interface Entry extends Placed {
   rule?: ServiceRule;
 }
 
-/** Elements of an array map begin at multiples of 8 bytes. */
-const replicaStride = Math.ceil(salReplica.size / 8) * 8;
+/** What the kernel may still be reading. */
+interface Retired extends Left {
+  /** of a service that is gone */
+  id?: number;
+}
+
+interface Written {
+  rule: ServiceRule;
+  entry: Entry;
+  old: Entry | undefined;
+}
+
 /** so many elements in one call */
 const batchSize = 4096;
 
 export class ServiceTable {
   private readonly entries = new Map<string, Entry>();
-  private readonly choices: Uint32Array;
-  private readonly replicas: Buffer;
-  private readonly counts: Buffer;
-  private readonly choiceRegions: Regions;
-  private readonly replicaRegions: Regions;
+  private readonly memory: ServiceMemory;
+  private readonly own: OwnReplicas;
   private readonly freeIds: number[] = [];
   private nextId = 0;
+  /** what was taken out, and has not come back yet */
+  private readonly retiring = new Set<Promise<void>>();
   /** one change after the other */
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly maps: ServiceMaps) {
-    const choices = maps.sal_choices.mapped();
-    this.choices = new Uint32Array(choices.buffer, choices.byteOffset, choices.length / 4);
-    this.replicas = maps.sal_replicas.mapped();
-    this.counts = maps.sal_service_counts.mapped();
-    this.choiceRegions = new Regions(this.choices.length);
-    this.replicaRegions = new Regions(this.replicas.length / replicaStride);
-    this.adopt();
+    this.memory = new ServiceMemory(maps);
+    const ids = this.adopt();
+    this.own = new OwnReplicas(maps.sal_own_replicas, (id) => ids.has(id));
   }
 
-  /** What an earlier process has left goes on until it is replaced or removed. */
-  private adopt(): void {
+  /** What an earlier process has left goes on until it is replaced or removed. Returns the numbers that are taken. */
+  private adopt(): Set<number> {
     const { count, keys, values } = this.maps.sal_services.entries();
     const ids = new Set<number>();
     for (let i = 0; i < count; i++) {
       const key = Buffer.from(keys.subarray(i * salEndpoint.size, (i + 1) * salEndpoint.size));
-      const service = salService.read(values, i * salService.size);
-      const { id, choices, replicas, count: replicaCount } = service;
-      const size = service.flags & salServiceFlag.EVEN ? 0 : service.size;
+      const value = salService.read(values, i * salService.size);
+      const { id, choices, replicas } = value;
+      const size = value.flags & salServiceFlag.EVEN ? 0 : value.size;
       ids.add(id);
       this.entries.set(serviceKey(readServiceAddress(key)), {
-        key,
-        id,
-        choices,
-        size,
-        replicas,
-        count: replicaCount,
+        ...{ key, id, choices, size, replicas },
+        count: value.count,
       });
     }
-    const all = [...this.entries.values()];
-    this.choiceRegions.adopt(
-      all.filter(({ size }) => size > 0).map(({ choices, size }) => ({ start: choices, length: size })),
-    );
-    // A service may share its replicas with none, so each is one part.
-    this.replicaRegions.adopt(
-      all.filter(({ count }) => count > 0).map(({ replicas, count }) => ({ start: replicas, length: count })),
-    );
-    this.nextId = ids.size === 0 ? 0 : Math.max(...ids) + 1;
+    this.memory.adopt([...this.entries.values()]);
+    for (const id of ids) this.nextId = Math.max(this.nextId, id + 1);
     for (let id = 0; id < this.nextId; id++) if (!ids.has(id)) this.freeIds.push(id);
+    return ids;
   }
 
   /** Keys that are in the kernel. */
@@ -96,9 +77,14 @@ export class ServiceTable {
     return [...this.entries.values()].map(({ key }) => readServiceAddress(key));
   }
 
+  /** Whether the kernel has this very rule. */
+  has(rule: ServiceRule): boolean {
+    return this.entries.get(serviceKey(rule))?.rule === rule;
+  }
+
   /**
-   * Put or replace these, each whole, and take those away. @throws ServalError ERR_TABLE_FULL: then those of the batch that
-   * came before are in, the others are as they were
+   * Takes these away, then puts or replaces those, each whole. What is among both is replaced.
+   * @throws ServalError ERR_TABLE_FULL: those that there was no room for are as they were, all others are done
    */
   change(rules: readonly ServiceRule[], gone: readonly ServiceAddress[] = []): Promise<void> {
     const work = this.turn.then(() => explained('the service table', () => this.changeNow(rules, gone)));
@@ -107,159 +93,121 @@ export class ServiceTable {
   }
 
   private async changeNow(rules: readonly ServiceRule[], gone: readonly ServiceAddress[]): Promise<void> {
-    const old: Entry[] = [];
-    for (let at = 0; at < rules.length; at += batchSize) {
-      old.push(...(await this.put(rules.slice(at, at + batchSize), old)));
+    // Of several for one place the last counts: each is put once, so that nothing is given back twice.
+    const last = new Map(rules.map((rule) => [serviceKey(rule), rule]));
+    const unique = [...last.values()];
+    this.remove(new Set(gone.map(serviceKey).filter((key) => !last.has(key))));
+    const missing: ServiceRule[] = [];
+    for (let at = 0; at < unique.length; at += batchSize) {
+      missing.push(...(await this.put(unique.slice(at, at + batchSize))));
       // Others want their turn between thousands of services.
-      if (at + batchSize < rules.length) await new Promise((resolve) => setImmediate(resolve));
+      if (at + batchSize < unique.length) await new Promise((resolve) => setImmediate(resolve));
     }
-    old.push(...this.remove(gone));
-    this.retire(old);
+    if (missing.length > 0) throw full(missing);
   }
 
-  private async put(rules: readonly ServiceRule[], retired: Entry[]): Promise<Entry[]> {
-    const placed: Array<{ rule: ServiceRule; entry: Entry; old: Entry | undefined }> = [];
+  /** Returns those that there is no room for. */
+  private async put(rules: readonly ServiceRule[]): Promise<ServiceRule[]> {
+    const missing: ServiceRule[] = [];
+    let written: Written[] = [];
     for (const rule of rules) {
       const old = this.entries.get(serviceKey(rule));
       let entry = this.place(rule, old);
       if (entry === undefined) {
         // What was replaced just now may be what is missing.
-        this.publish(placed.splice(0), retired);
-        await native().gracePeriod();
-        this.free(retired.splice(0));
-        entry = this.place(rule, this.entries.get(serviceKey(rule)));
+        this.publish(written);
+        written = [];
+        while (entry === undefined && this.retiring.size > 0) {
+          await Promise.all(this.retiring);
+          entry = this.place(rule, old);
+        }
       }
-      if (entry === undefined) throw full(rule);
-      placed.push({ rule, entry, old });
+      if (entry === undefined) missing.push(rule);
+      else written.push({ rule, entry, old });
     }
-    const replaced: Entry[] = [];
-    this.publish(placed, replaced);
-    return replaced;
+    this.publish(written);
+    return missing;
   }
 
-  private publish(
-    placed: ReadonlyArray<{ rule: ServiceRule; entry: Entry; old: Entry | undefined }>,
-    replaced: Entry[],
-  ): void {
-    if (placed.length === 0) return;
-    for (const { old } of placed) if (old !== undefined) this.forgetOwn(old);
-    const keys = Buffer.concat(placed.map(({ entry }) => entry.key));
-    const values = Buffer.concat(placed.map(({ rule, entry }) => encodeService(rule, entry)));
-    this.maps.sal_services.updateBatch(keys, values, placed.length);
-    for (const { rule, entry, old } of placed) {
-      this.rememberOwn(rule, entry);
+  private publish(written: readonly Written[]): void {
+    if (written.length === 0) return;
+    for (const { old } of written) if (old !== undefined) this.own.forget(old.id);
+    const keys = Buffer.concat(written.map(({ entry }) => entry.key));
+    const values = Buffer.concat(written.map(({ rule, entry }) => encodeService(entry.key, rule, entry)));
+    this.maps.sal_services.updateBatch(keys, values, written.length);
+    const retired: Retired[] = [];
+    for (const { rule, entry, old } of written) {
+      this.own.put(entry.id, rule.own);
       this.entries.set(serviceKey(rule), entry);
-      if (old !== undefined) replaced.push(withoutShared(old, entry));
+      if (old !== undefined) retired.push(withoutShared(old, entry));
     }
+    this.retire(retired);
   }
 
   /** Write what the service will refer to; what is the same as before stays where it is. Undefined where there is no room. */
   private place(rule: ServiceRule, old: Entry | undefined): Entry | undefined {
-    const id = old?.id ?? this.freeIds.pop() ?? this.nextId++;
-    const replicas = id < salLimit.SERVICES_MAX ? this.placeReplicas(rule, old) : undefined;
-    const choices = replicas === undefined ? undefined : this.placeChoices(rule, old);
-    if (replicas === undefined || choices === undefined) {
-      if (replicas !== undefined && replicas !== old?.replicas)
-        this.replicaRegions.give(replicas, rule.replicas.length);
+    const id = old?.id ?? this.newId();
+    if (id === undefined) return undefined;
+    const parts = this.placeParts(rule, old);
+    if (parts === undefined) {
       if (old === undefined) this.freeIds.push(id);
       return undefined;
     }
-    return this.entry(rule, id, choices, replicas, old);
-  }
-
-  private entry(
-    rule: ServiceRule,
-    id: number,
-    choices: number,
-    replicas: number,
-    old: Entry | undefined,
-  ): Entry {
-    if (old === undefined) this.counts.fill(0, id * salServiceCount.size, (id + 1) * salServiceCount.size);
+    if (old === undefined) this.memory.clearCount(id);
     const key = old?.key ?? endpointBytes(rule, rule.protocol);
-    return { key, id, choices, size: choicesOf(rule), replicas, count: rule.replicas.length, rule };
+    return { key, id, size: choicesOf(rule).length, count: rule.replicas.length, rule, ...parts };
   }
 
-  private placeReplicas(rule: ServiceRule, old: Entry | undefined): number | undefined {
-    if (rule.replicas.length === 0) return 0;
-    if (old?.rule !== undefined && equalReplicas(old.rule, rule)) return old.replicas;
-    const start = this.replicaRegions.take(rule.replicas.length);
-    if (start === undefined) return undefined;
-    const seen = this.seenOf(old);
-    for (const [i, replica] of rule.replicas.entries()) {
-      const at = (start + i) * replicaStride;
-      writeEndpoint(this.replicas, at, replica);
-      // What was seen of it goes on; a connection that is counted in this very moment is lost to the count.
-      const before = seen.get(replicaName(replica));
-      if (before === undefined) this.replicas.fill(0, at + salEndpoint.size, at + replicaStride);
-      else this.replicas.copyWithin(at + salEndpoint.size, before + salEndpoint.size, before + replicaStride);
-    }
-    return start;
-  }
-
-  /** Where the replicas are that anything was seen of, by their names. */
-  private seenOf(entry: Entry | undefined): Map<string, number> {
-    const seen = new Map<string, number>();
-    for (const [i, replica] of entry?.rule?.replicas.entries() ?? []) {
-      const at = ((entry as Entry).replicas + i) * replicaStride;
-      if (this.isSeen(at)) seen.set(replicaName(replica), at);
-    }
-    return seen;
-  }
-
-  private isSeen(at: number): boolean {
-    const { connections, failures } = salReplica.offset;
-    return this.replicas.readUInt32LE(at + connections) + this.replicas.readUInt32LE(at + failures) > 0;
+  private placeParts(
+    rule: ServiceRule,
+    old: Entry | undefined,
+  ): Pick<Placed, 'replicas' | 'choices'> | undefined {
+    const isSame = old?.rule !== undefined && equalReplicas(old.rule, rule);
+    const replicas = isSame ? old.replicas : this.memory.putReplicas(rule.replicas, old);
+    if (replicas === undefined) return undefined;
+    const choices = this.placeChoices(rule, old);
+    if (choices !== undefined) return { replicas, choices };
+    if (!isSame) this.memory.free({ choices: 0, size: 0, replicas, count: rule.replicas.length });
+    return undefined;
   }
 
   private placeChoices(rule: ServiceRule, old: Entry | undefined): number | undefined {
-    if (choicesOf(rule) === 0) return 0;
-    if (old !== undefined && old.size > 0 && old.rule?.choices === rule.choices) return old.choices;
-    const start = this.choiceRegions.take(rule.choices.length);
-    if (start !== undefined) this.choices.set(rule.choices, start);
-    return start;
+    const choices = choicesOf(rule);
+    const isSame = old !== undefined && old.size > 0 && old.rule?.choices === choices;
+    return isSame ? old.choices : this.memory.putChoices(choices);
   }
 
-  private remove(gone: readonly ServiceAddress[]): Entry[] {
-    const entries = gone.flatMap((address) => this.entries.get(serviceKey(address)) ?? []);
-    if (entries.length === 0) return [];
-    this.maps.sal_services.deleteBatch(Buffer.concat(entries.map(({ key }) => key)), entries.length);
-    for (const entry of entries) {
-      this.forgetOwn(entry);
-      this.entries.delete(serviceKey(readServiceAddress(entry.key)));
-    }
-    return entries;
+  private newId(): number | undefined {
+    return this.freeIds.pop() ?? (this.nextId < salLimit.SERVICES_MAX ? this.nextId++ : undefined);
   }
 
-  /** Nobody waits for it: the room comes back later. */
-  private retire(old: Entry[]): void {
-    if (old.length === 0) return;
-    native()
+  private remove(keys: ReadonlySet<string>): void {
+    const gone = [...keys].flatMap((key) => this.entries.get(key) ?? []);
+    if (gone.length === 0) return;
+    this.maps.sal_services.deleteBatch(Buffer.concat(gone.map(({ key }) => key)), gone.length);
+    for (const { id } of gone) this.own.forget(id);
+    for (const key of keys) this.entries.delete(key);
+    this.retire(gone);
+  }
+
+  /** Nobody waits for it, unless room is short: it comes back later. */
+  private retire(retired: readonly Retired[]): void {
+    if (retired.length === 0) return;
+    const work = native()
       .gracePeriod()
       .then(
-        () => this.free(old),
+        () => this.free(retired),
         () => undefined, // a kernel without any way to wait for one: the room stays taken
-      );
+      )
+      .finally(() => this.retiring.delete(work));
+    this.retiring.add(work);
   }
 
-  private free(old: readonly Entry[]): void {
-    for (const { choices, size, replicas, count, key, id } of old) {
-      if (size > 0) this.choiceRegions.give(choices, size);
-      if (count > 0) this.replicaRegions.give(replicas, count);
-      if (this.entries.get(serviceKey(readServiceAddress(key)))?.id !== id) this.freeIds.push(id);
+  private free(retired: readonly Retired[]): void {
+    for (const part of retired) {
+      this.memory.free(part);
+      if (part.id !== undefined) this.freeIds.push(part.id);
     }
-  }
-
-  private rememberOwn(rule: ServiceRule, { id }: Entry): void {
-    for (const [netns, number] of rule.own) {
-      const value = Buffer.alloc(4);
-      value.writeUInt32LE(number);
-      this.maps.sal_own_replicas.update(ownKey(netns, id), value);
-    }
-  }
-
-  /** Before the replicas' numbers change: in between such a client gets what any other would. */
-  private forgetOwn({ rule, id }: Entry): void {
-    for (const netns of rule?.own.keys() ?? []) this.maps.sal_own_replicas.delete(ownKey(netns, id));
   }
 
   /** The number that the kernel knows it by, which a choice by client goes by; undefined for what is not in the table. */
@@ -270,80 +218,48 @@ export class ServiceTable {
   count(address: ServiceAddress): ServiceCount {
     const entry = this.entries.get(serviceKey(address));
     if (entry === undefined) return { turn: 0, resolved: 0, refused: 0, waited: 0 };
-    const { turn, refused, waited } = salServiceCount.read(this.counts, entry.id * salServiceCount.size);
+    const { turn, refused, waited } = this.memory.count(entry.id);
     return {
       turn: Number(turn),
-      resolved: this.connections(entry),
+      resolved: this.memory.connections(entry),
       refused: Number(refused),
       waited: Number(waited),
     };
   }
 
-  /** Connections so far, and failures: changes whenever the service is used. */
+  /** Connections so far: changes whenever the service is used. */
   used(address: ServiceAddress): number {
     const entry = this.entries.get(serviceKey(address));
-    return entry === undefined ? 0 : this.connections(entry);
+    return entry === undefined ? 0 : this.memory.connections(entry);
   }
 
   /** What this node's sockets have seen of a service's replicas, those of which nothing was seen left out. */
   seen(address: ServiceAddress): ReplicaSight[] {
     const entry = this.entries.get(serviceKey(address));
-    const sights: ReplicaSight[] = [];
-    for (const [i, { address: replica, port }] of entry?.rule?.replicas.entries() ?? []) {
-      const at = ((entry as Entry).replicas + i) * replicaStride;
-      if (!this.isSeen(at)) continue;
-      const { connections, failures, rttUs } = salReplica.read(this.replicas, at);
-      sights.push({
-        address: replica,
-        port,
-        protocol: address.protocol,
-        connections,
-        failures,
-        rttUs,
-      });
-    }
-    return sights;
-  }
-
-  private connections({ replicas, count }: Entry): number {
-    const at = salReplica.offset.connections;
-    let sum = 0;
-    for (let i = replicas; i < replicas + count; i++)
-      sum += this.replicas.readUInt32LE(i * replicaStride + at);
-    return sum;
+    if (entry === undefined) return [];
+    return this.memory.seen(entry).map((sight) => ({ ...sight, protocol: address.protocol }));
   }
 
   usage(): { services: number; choices: number; replicas: number } {
-    return {
-      services: this.entries.size,
-      choices: this.choiceRegions.used,
-      replicas: this.replicaRegions.used,
-    };
+    return { services: this.entries.size, ...this.memory.usage() };
   }
 }
 
-function ownKey(netns: bigint, service: number): Buffer {
-  const buffer = Buffer.alloc(salOwnKey.size);
-  salOwnKey.write(buffer, 0, { netns, service });
-  return buffer;
-}
-
-/** What the new entry goes on using is not given back. Both are in use, so that one place is one thing. */
-function withoutShared(old: Entry, next: Entry): Entry {
+/** What the new entry goes on using is not given back, nor is its number. Both are in use, so that one place is one thing. */
+function withoutShared(old: Entry, next: Entry): Retired {
   return {
-    ...old,
+    choices: old.choices,
     size: next.size > 0 && old.choices === next.choices ? 0 : old.size,
+    replicas: old.replicas,
     count: next.count > 0 && old.replicas === next.replicas ? 0 : old.count,
   };
 }
 
-/** How many of its choices the kernel has to look at. */
-function choicesOf({ even, choices }: ServiceRule): number {
-  return even === true ? 0 : choices.length;
-}
+const noChoices = new Uint32Array();
 
-function replicaName({ address, port }: { address: string; port: number }): string {
-  return `${address} ${port}`;
+/** Those that the kernel has to look at. */
+function choicesOf({ even, choices }: ServiceRule): Uint32Array {
+  return even === true ? noChoices : choices;
 }
 
 function equalReplicas(a: ServiceRule, b: ServiceRule): boolean {
@@ -356,10 +272,12 @@ function equalReplicas(a: ServiceRule, b: ServiceRule): boolean {
   );
 }
 
-function full(rule: ServiceRule): ServalError {
+function full(missing: readonly ServiceRule[]): ServalError {
+  const [{ address, port, replicas }] = missing as [ServiceRule];
+  const others = missing.length > 1 ? `, nor for ${missing.length - 1} others` : '';
   return new ServalError('ERR_TABLE_FULL', {
-    subject: `service at ${rule.address} port ${rule.port} with ${rule.replicas.length} replicas`,
-    reason: 'the service table has no room left for it',
+    subject: `service at ${address} port ${port} with ${replicas.length} replicas`,
+    reason: `the service table has no room left for it${others}`,
     remedy: 'Raise serviceTable in the configuration of a new data plane, or declare fewer services',
   });
 }
