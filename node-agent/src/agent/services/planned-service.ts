@@ -91,7 +91,8 @@ function plannedPort(
     },
     before?.planned.state,
   );
-  const { rule, replicas, choices } = result.plan;
+  const { rule, choices } = result.plan;
+  const { replicas } = port;
   const common = {
     port: port.port,
     protocol,

@@ -30,10 +30,17 @@ interface Entry extends Placed {
   key: Buffer;
   /** what is in the kernel; absent where an earlier process put it there */
   rule?: ServiceRule;
+  /** sum of its replicas' counters when it was looked at last, modulo 2 to the 32 */
+  counted: number;
+  /** it was used since then */
+  used: boolean;
 }
 
 /** Elements of an array map begin at multiples of 8 bytes. */
 const replicaStride = Math.ceil(salReplica.size / 8) * 8;
+/** In words of 32 bits: of each counter the lower one, where all changes show. */
+const strideWords = replicaStride / 4;
+const [connectionsWord, failuresWord] = [salReplica.offset.connections / 4, salReplica.offset.failures / 4];
 /** so many elements in one call */
 const batchSize = 4096;
 
@@ -41,6 +48,7 @@ export class ServiceTable {
   private readonly entries = new Map<string, Entry>();
   private readonly choices: Uint32Array;
   private readonly replicas: Buffer;
+  private readonly replicaWords: Uint32Array;
   private readonly counts: Buffer;
   private readonly choiceRegions: Regions;
   private readonly replicaRegions: Regions;
@@ -53,6 +61,11 @@ export class ServiceTable {
     const choices = maps.sal_choices.mapped();
     this.choices = new Uint32Array(choices.buffer, choices.byteOffset, choices.length / 4);
     this.replicas = maps.sal_replicas.mapped();
+    this.replicaWords = new Uint32Array(
+      this.replicas.buffer,
+      this.replicas.byteOffset,
+      this.replicas.length / 4,
+    );
     this.counts = maps.sal_service_counts.mapped();
     this.choiceRegions = new Regions(this.choices.length);
     this.replicaRegions = new Regions(this.replicas.length / replicaStride);
@@ -73,14 +86,9 @@ export class ServiceTable {
         count: replicaCount,
       } = salService.read(values, i * salService.size);
       ids.add(id);
-      this.entries.set(serviceKey(readServiceAddress(key)), {
-        key,
-        id,
-        choices,
-        size,
-        replicas,
-        count: replicaCount,
-      });
+      const placed = { id, choices, size, replicas, count: replicaCount };
+      const counted = this.counted(placed);
+      this.entries.set(serviceKey(readServiceAddress(key)), { key, ...placed, counted, used: false });
     }
     const all = [...this.entries.values()];
     this.choiceRegions.adopt(
@@ -179,7 +187,9 @@ export class ServiceTable {
   ): Entry {
     if (old === undefined) this.counts.fill(0, id * salServiceCount.size, (id + 1) * salServiceCount.size);
     const key = old?.key ?? endpointBytes(rule, rule.protocol);
-    return { key, id, choices, size: rule.choices.length, replicas, count: rule.replicas.length, rule };
+    const placed = { id, choices, size: rule.choices.length, replicas, count: rule.replicas.length };
+    const used = old !== undefined && this.isUsed(old);
+    return { key, ...placed, rule, counted: this.counted(placed), used };
   }
 
   private placeReplicas(rule: ServiceRule, old: Entry | undefined): number | undefined {
@@ -272,10 +282,28 @@ export class ServiceTable {
     return { resolved: this.connections(entry), refused: Number(refused), waited: Number(waited) };
   }
 
-  /** Connections so far, and failures: changes whenever the service is used. */
-  used(address: ServiceAddress): number {
-    const entry = this.entries.get(serviceKey(address));
-    return entry === undefined ? 0 : this.connections(entry);
+  /** Services that somebody has connected to since this was asked last. 10,000 of 10 replicas take 2 ms. */
+  usedSince(): ServiceAddress[] {
+    const used: ServiceAddress[] = [];
+    for (const entry of this.entries.values()) {
+      if (!this.isUsed(entry)) continue;
+      entry.used = false;
+      entry.counted = this.counted(entry);
+      used.push(readServiceAddress(entry.key));
+    }
+    return used;
+  }
+
+  private isUsed(entry: Entry): boolean {
+    return entry.used || this.counted(entry) !== entry.counted;
+  }
+
+  private counted({ replicas, count }: Pick<Entry, 'replicas' | 'count'>): number {
+    const words = this.replicaWords;
+    let sum = 0;
+    for (let at = replicas * strideWords, end = at + count * strideWords; at < end; at += strideWords)
+      sum += (words[at + connectionsWord] as number) + (words[at + failuresWord] as number);
+    return sum >>> 0;
   }
 
   /** What this node's sockets have seen of a service's replicas, those of which nothing was seen left out. */
@@ -298,14 +326,11 @@ export class ServiceTable {
     return sights;
   }
 
-  /** By whole numbers of 32 bits: 100,000 replicas are looked at each second. */
   private connections({ replicas, count }: Entry): number {
     const at = salReplica.offset.connections;
     let sum = 0;
-    for (let i = replicas; i < replicas + count; i++) {
-      sum += this.replicas.readUInt32LE(i * replicaStride + at);
-      sum += this.replicas.readUInt32LE(i * replicaStride + at + 4) * 0x100000000;
-    }
+    for (let i = replicas; i < replicas + count; i++)
+      sum += Number(this.replicas.readBigUInt64LE(i * replicaStride + at));
     return sum;
   }
 
