@@ -23,11 +23,12 @@ import {
   type Placed,
 } from './encode.js';
 import type { ServiceMaps } from './maps.js';
+import { MappedArray } from './mapped-array.js';
 import { Regions } from './regions.js';
 import type { ReplicaSight, ServiceAddress, ServiceCount, ServiceRule } from './types.js';
 
 interface Entry extends Placed {
-  key: Buffer;
+  at: ServiceAddress;
   /** what is in the kernel; absent where an earlier process put it there */
   rule?: ServiceRule;
   /** sum of its replicas' counters when it was looked at last, modulo 2 to the 32 */
@@ -40,15 +41,16 @@ interface Entry extends Placed {
 const replicaStride = Math.ceil(salReplica.size / 8) * 8;
 /** In words of 32 bits: of each counter the lower one, where all changes show. */
 const strideWords = replicaStride / 4;
+/** An element of the map of choices has so many. */
+const choicesEach = 2;
 const [connectionsWord, failuresWord] = [salReplica.offset.connections / 4, salReplica.offset.failures / 4];
 /** so many elements in one call */
 const batchSize = 4096;
 
 export class ServiceTable {
   private readonly entries = new Map<string, Entry>();
-  private readonly choices: Uint32Array;
-  private readonly replicas: Buffer;
-  private readonly replicaWords: Uint32Array;
+  private readonly choices: MappedArray;
+  private readonly replicas: MappedArray;
   private readonly counts: Buffer;
   private readonly choiceRegions: Regions;
   private readonly replicaRegions: Regions;
@@ -58,17 +60,11 @@ export class ServiceTable {
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly maps: ServiceMaps) {
-    const choices = maps.sal_choices.mapped();
-    this.choices = new Uint32Array(choices.buffer, choices.byteOffset, choices.length / 4);
-    this.replicas = maps.sal_replicas.mapped();
-    this.replicaWords = new Uint32Array(
-      this.replicas.buffer,
-      this.replicas.byteOffset,
-      this.replicas.length / 4,
-    );
+    this.choices = new MappedArray(maps.sal_choices);
+    this.replicas = new MappedArray(maps.sal_replicas);
     this.counts = maps.sal_service_counts.mapped();
-    this.choiceRegions = new Regions(this.choices.length);
-    this.replicaRegions = new Regions(this.replicas.length / replicaStride);
+    this.choiceRegions = new Regions(this.choices.capacity * choicesEach);
+    this.replicaRegions = new Regions(this.replicas.capacity);
     this.adopt();
   }
 
@@ -77,7 +73,7 @@ export class ServiceTable {
     const { count, keys, values } = this.maps.sal_services.entries();
     const ids = new Set<number>();
     for (let i = 0; i < count; i++) {
-      const key = Buffer.from(keys.subarray(i * salEndpoint.size, (i + 1) * salEndpoint.size));
+      const at = readServiceAddress(keys, i * salEndpoint.size);
       const {
         id,
         choices,
@@ -87,8 +83,10 @@ export class ServiceTable {
       } = salService.read(values, i * salService.size);
       ids.add(id);
       const placed = { id, choices, size, replicas, count: replicaCount };
+      this.choices.reach(Math.ceil((choices + size) / choicesEach));
+      this.replicas.reach(replicas + replicaCount);
       const counted = this.counted(placed);
-      this.entries.set(serviceKey(readServiceAddress(key)), { key, ...placed, counted, used: false });
+      this.entries.set(serviceKey(at), { at, ...placed, counted, used: false });
     }
     const all = [...this.entries.values()];
     this.choiceRegions.adopt(
@@ -104,7 +102,7 @@ export class ServiceTable {
 
   /** Keys that are in the kernel. */
   known(): ServiceAddress[] {
-    return [...this.entries.values()].map(({ key }) => readServiceAddress(key));
+    return [...this.entries.values()].map(({ at }) => at);
   }
 
   /**
@@ -154,7 +152,7 @@ export class ServiceTable {
   ): void {
     if (placed.length === 0) return;
     for (const { old } of placed) if (old !== undefined) this.forgetOwn(old);
-    const keys = Buffer.concat(placed.map(({ entry }) => entry.key));
+    const keys = Buffer.concat(placed.map(({ entry }) => keyOf(entry)));
     const values = Buffer.concat(placed.map(({ rule, entry }) => encodeService(rule, entry)));
     this.maps.sal_services.updateBatch(keys, values, placed.length);
     for (const { rule, entry, old } of placed) {
@@ -186,10 +184,9 @@ export class ServiceTable {
     old: Entry | undefined,
   ): Entry {
     if (old === undefined) this.counts.fill(0, id * salServiceCount.size, (id + 1) * salServiceCount.size);
-    const key = old?.key ?? endpointBytes(rule, rule.protocol);
     const placed = { id, choices, size: rule.choices.length, replicas, count: rule.replicas.length };
     const used = old !== undefined && this.isUsed(old);
-    return { key, ...placed, rule, counted: this.counted(placed), used };
+    return { at: rule, ...placed, rule, counted: this.counted(placed), used };
   }
 
   private placeReplicas(rule: ServiceRule, old: Entry | undefined): number | undefined {
@@ -197,14 +194,16 @@ export class ServiceTable {
     if (old?.rule !== undefined && equalReplicas(old.rule, rule)) return old.replicas;
     const start = this.replicaRegions.take(rule.replicas.length);
     if (start === undefined) return undefined;
+    this.replicas.reach(start + rule.replicas.length);
+    const { bytes } = this.replicas;
     const seen = this.seenOf(old);
     for (const [i, replica] of rule.replicas.entries()) {
       const at = (start + i) * replicaStride;
-      writeEndpoint(this.replicas, at, replica);
+      writeEndpoint(bytes, at, replica);
       // What was seen of it goes on; a connection that is counted in this very moment is lost to the count.
       const before = seen.get(replicaName(replica));
-      if (before === undefined) this.replicas.fill(0, at + salEndpoint.size, at + replicaStride);
-      else this.replicas.copyWithin(at + salEndpoint.size, before + salEndpoint.size, before + replicaStride);
+      if (before === undefined) bytes.fill(0, at + salEndpoint.size, at + replicaStride);
+      else bytes.copyWithin(at + salEndpoint.size, before + salEndpoint.size, before + replicaStride);
     }
     return start;
   }
@@ -221,24 +220,27 @@ export class ServiceTable {
 
   private isSeen(at: number): boolean {
     const { connections, failures } = salReplica.offset;
-    return this.replicas.readUInt32LE(at + connections) + this.replicas.readUInt32LE(at + failures) > 0;
+    const { bytes } = this.replicas;
+    return bytes.readUInt32LE(at + connections) + bytes.readUInt32LE(at + failures) > 0;
   }
 
   private placeChoices(rule: ServiceRule, old: Entry | undefined): number | undefined {
     if (rule.choices.length === 0) return 0;
     if (old?.rule !== undefined && old.rule.choices === rule.choices) return old.choices;
     const start = this.choiceRegions.take(rule.choices.length);
-    if (start !== undefined) this.choices.set(rule.choices, start);
+    if (start === undefined) return undefined;
+    this.choices.reach(Math.ceil((start + rule.choices.length) / choicesEach));
+    this.choices.words.set(rule.choices, start);
     return start;
   }
 
   private remove(gone: readonly ServiceAddress[]): Entry[] {
     const entries = gone.flatMap((address) => this.entries.get(serviceKey(address)) ?? []);
     if (entries.length === 0) return [];
-    this.maps.sal_services.deleteBatch(Buffer.concat(entries.map(({ key }) => key)), entries.length);
+    this.maps.sal_services.deleteBatch(Buffer.concat(entries.map(keyOf)), entries.length);
     for (const entry of entries) {
       this.forgetOwn(entry);
-      this.entries.delete(serviceKey(readServiceAddress(entry.key)));
+      this.entries.delete(serviceKey(entry.at));
     }
     return entries;
   }
@@ -255,10 +257,10 @@ export class ServiceTable {
   }
 
   private free(old: readonly Entry[]): void {
-    for (const { choices, size, replicas, count, key, id } of old) {
+    for (const { choices, size, replicas, count, at, id } of old) {
       if (size > 0) this.choiceRegions.give(choices, size);
       if (count > 0) this.replicaRegions.give(replicas, count);
-      if (this.entries.get(serviceKey(readServiceAddress(key)))?.id !== id) this.freeIds.push(id);
+      if (this.entries.get(serviceKey(at))?.id !== id) this.freeIds.push(id);
     }
   }
 
@@ -289,7 +291,7 @@ export class ServiceTable {
       if (!this.isUsed(entry)) continue;
       entry.used = false;
       entry.counted = this.counted(entry);
-      used.push(readServiceAddress(entry.key));
+      used.push(entry.at);
     }
     return used;
   }
@@ -299,7 +301,7 @@ export class ServiceTable {
   }
 
   private counted({ replicas, count }: Pick<Entry, 'replicas' | 'count'>): number {
-    const words = this.replicaWords;
+    const { words } = this.replicas;
     let sum = 0;
     for (let at = replicas * strideWords, end = at + count * strideWords; at < end; at += strideWords)
       sum += (words[at + connectionsWord] as number) + (words[at + failuresWord] as number);
@@ -313,7 +315,7 @@ export class ServiceTable {
     for (const [i, { address: replica, port }] of entry?.rule?.replicas.entries() ?? []) {
       const at = ((entry as Entry).replicas + i) * replicaStride;
       if (!this.isSeen(at)) continue;
-      const { connections, failures, rttUs } = salReplica.read(this.replicas, at);
+      const { connections, failures, rttUs } = salReplica.read(this.replicas.bytes, at);
       sights.push({
         address: replica,
         port,
@@ -330,7 +332,7 @@ export class ServiceTable {
     const at = salReplica.offset.connections;
     let sum = 0;
     for (let i = replicas; i < replicas + count; i++)
-      sum += Number(this.replicas.readBigUInt64LE(i * replicaStride + at));
+      sum += Number(this.replicas.bytes.readBigUInt64LE(i * replicaStride + at));
     return sum;
   }
 
@@ -346,6 +348,10 @@ export class ServiceTable {
       replicas: this.replicaRegions.used,
     };
   }
+}
+
+function keyOf({ at }: Entry): Buffer {
+  return endpointBytes(at, at.protocol);
 }
 
 function ownKey(netns: bigint, service: number): Buffer {
