@@ -8,9 +8,9 @@
 //   arguments, descriptor, handle            checked arguments, owned descriptors, base of the classes
 //   libbpf_log                               libbpf's words, the verifier's among them
 //   bpf_object, bpf_map, bpf_program,
-//   bpf_link, ring_buffer                    one class each
+//   bpf_link, ring_buffer                    one class each; ring_memory: a ring buffer's records
 //   flow_table, grace_period                 the memory-mapped flow table; the wait before a slot is used again
-//   bpffs, probe                             the bpf file system; what this kernel can do
+//   bpffs, probe, trim                       the bpf file system; what this kernel can do; memory given back
 //   own_thread, netns_operations             work on a thread of its own; in another network namespace
 //   link_attach, cgroup_attach               TCX links and clsact filters; links of a cgroup
 //   netlink, socket_table, sock_diag,
@@ -32,6 +32,7 @@
 #include "netns_operations.h"
 #include "probe.h"
 #include "ring_buffer.h"
+#include "trim.h"
 
 namespace {
 
@@ -64,6 +65,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_function<serval::mount_bpffs>(env, exports, "mountBpffs");
   export_function<serval::unmount_bpffs>(env, exports, "unmountBpffs");
   export_function<serval::probe>(env, exports, "probe");
+  export_function<serval::trim_memory>(env, exports, "trimMemory");
   export_function<serval::possible_cpus>(env, exports, "possibleCpus");
   export_function<serval::attach_cgroup>(env, exports, "attachCgroup");
   export_function<serval::grace_period>(env, exports, "gracePeriod");

@@ -26,10 +26,12 @@
         'own_thread.cc',
         'probe.cc',
         'ring_buffer.cc',
+        'ring_memory.cc',
         'sock_diag.cc',
         'socket_counts.cc',
         'socket_table.cc',
         'sysctl.cc',
+        'trim.cc',
       ],
       'dependencies': [
         "<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except_all",

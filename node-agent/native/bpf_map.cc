@@ -301,7 +301,11 @@ Napi::Value BpfMap::mapped(const Napi::CallbackInfo& info) {
   const int map = fd("mmap");
   const size_t stride = (shape_.value_size + 7) / 8 * 8;
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t bytes = stride * shape_.max_entries;
+  size_t elements = shape_.max_entries;
+  if (!info[0].IsUndefined()) {
+    elements = number_value(info[0], shape_.max_entries, "mmap");
+  }
+  const size_t bytes = stride * elements;
   const size_t size = (bytes + page - 1) / page * page;
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
   if (memory == MAP_FAILED) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ring_buffer.h"
 
-#include <bpf/libbpf.h>
+#include <bpf/bpf.h>
 #include <node_api.h>
 #include <uv.h>
 
@@ -12,6 +12,7 @@
 
 #include "bpf_map.h"
 #include "descriptor.h"
+#include "ring_memory.h"
 
 namespace serval {
 
@@ -26,7 +27,6 @@ constexpr size_t kBatch = 512;
 struct RingReader {
   RingReader(Napi::Env environment, Descriptor fd, const Napi::Function& callback)
       : env(environment), map(std::move(fd)), on_record(Napi::Persistent(callback)), context(env, "serval:RingBuffer") {}
-  ~RingReader() { ring_buffer__free(ring); }
 
   void open();
   void shut();
@@ -37,7 +37,6 @@ struct RingReader {
   // first exception.
   Napi::Error deliver();
 
-  static int on_sample(void* reader, void* data, size_t size);
   static void on_readable(uv_poll_t* handle, int status, int events);
   static void on_closed(uv_handle_t* handle);
   static void on_environment_exit(napi_async_cleanup_hook_handle handle, void* reader);
@@ -47,7 +46,7 @@ struct RingReader {
   Descriptor map;
   Napi::FunctionReference on_record;
   Napi::AsyncContext context;
-  ::ring_buffer* ring = nullptr;
+  RingMemory ring;
   uv_poll_t poll{};
   napi_async_cleanup_hook_handle hook = nullptr;
   bool polling = false;
@@ -58,15 +57,20 @@ struct RingReader {
 };
 
 void RingReader::open() {
-  ring = ring_buffer__new(map.get(), on_sample, this, nullptr);
-  if (ring == nullptr) {
+  bpf_map_info shape = {};
+  uint32_t length = sizeof(shape);
+  if (bpf_obj_get_info_by_fd(map.get(), &shape, &length) != 0) {
     throw NativeFailure(errno, "ring_buffer");
   }
+  if (shape.type != BPF_MAP_TYPE_RINGBUF) {
+    throw NativeFailure(EINVAL, "ring_buffer", "the map is no ring buffer");
+  }
+  ring.map(map.get(), shape.max_entries);
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) {
     throw NativeFailure(EINVAL, "ring_buffer", "no event loop");
   }
-  if (const int err = uv_poll_init(loop, &poll, ring_buffer__epoll_fd(ring)); err != 0) {
+  if (const int err = uv_poll_init(loop, &poll, map.get()); err != 0) {
     throw NativeFailure(-err, "uv_poll_init");
   }
   polling = true;
@@ -109,19 +113,16 @@ void RingReader::on_environment_exit(napi_async_cleanup_hook_handle, void* reade
   static_cast<RingReader*>(reader)->shut();
 }
 
-int RingReader::on_sample(void* context, void* data, size_t size) {
-  auto* reader = static_cast<RingReader*>(context);
-  const auto* record = static_cast<const uint8_t*>(data);
-  reader->bytes.insert(reader->bytes.end(), record, record + size);
-  reader->ends.push_back(reader->bytes.size());
-  // libbpf stops at a negative answer, with this record taken.
-  return reader->ends.size() < kBatch ? 0 : -EAGAIN;
-}
-
 bool RingReader::collect() {
   bytes.clear();
   ends.clear();
-  return ring_buffer__consume(ring) != -EAGAIN;
+  while (ends.size() < kBatch) {
+    if (!ring.take(bytes)) {
+      return true;
+    }
+    ends.push_back(bytes.size());
+  }
+  return false;
 }
 
 Napi::Error RingReader::deliver() {

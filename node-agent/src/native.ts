@@ -92,8 +92,11 @@ export interface BpfMap {
   /** absent keys are passed over; returns how many were deleted */
   deleteBatch(keys: Buffer, count: number): number;
   entries(): { count: number; keys: Buffer; values: Buffer };
-  /** the memory of an array map, shared with the kernel; elements begin at multiples of 8 bytes. Outlives `close`. */
-  mapped(): Buffer;
+  /**
+   * the memory of an array map, shared with the kernel; elements begin at multiples of 8 bytes. Outlives `close`.
+   * @param elements so many of the first, default all: what is mapped counts as resident memory, used or not
+   */
+  mapped(elements?: number): Buffer;
   close(): void;
 }
 
@@ -283,6 +286,8 @@ export interface NativeBinding extends NetnsOperations {
   attachCgroup(path: string, hook: CgroupHook, program: BpfProgram): BpfLink;
   /** resolves when no BPF program that runs now can still be running: 8 to 23 ms */
   gracePeriod(): Promise<void>;
+  /** gives memory that the C library holds and nobody uses back to the kernel */
+  trimMemory(): void;
   /** true where the path lies on a bpf file system */
   isBpffs(path: string): boolean;
   mountBpffs(path: string): void;

@@ -14,6 +14,18 @@ export interface Latency {
   p99: number;
 }
 
+/** Attempts that begin at a steady rate. */
+export interface Paced {
+  attempts: number;
+  /** refused, unreachable, or given up */
+  failed: number;
+  /** took longer than was asked about */
+  over: number;
+  /** of connect(), also where it failed; ms */
+  medianMs: number;
+  slowestMs: number;
+}
+
 let lists = 0;
 /** So many of all targets tell when it is time to ask the rest: asking 10,000 at once would add to what is measured. */
 const someTargets = 100;
@@ -48,6 +60,17 @@ export class Connector {
   async rate(ms: number, threads: number): Promise<number> {
     const [count = NaN, seconds = NaN] = await this.ask(`rate ${ms} ${threads}`);
     return count / seconds;
+  }
+
+  /**
+   * Begins so many attempts per second for `forMs`, whatever became of those before: one that hangs does not hide what others
+   * would have met. One is given up after `patienceMs`.
+   * @param slowMs those that take longer are counted
+   */
+  async paced(rate: number, forMs: number, patienceMs: number, slowMs: number): Promise<Paced> {
+    const line = `paced ${rate} ${forMs} ${patienceMs} ${slowMs}`;
+    const [attempts = NaN, failed = NaN, over = NaN, median = NaN, slowest = NaN] = await this.ask(line);
+    return { attempts, failed, over, medianMs: median / 1_000, slowestMs: slowest / 1_000 };
   }
 
   /**

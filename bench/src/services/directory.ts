@@ -8,7 +8,7 @@ import {
   type EndpointSlice,
   type ServalService,
 } from '@serval/api';
-import { endpointPort, endpoints, serviceName, servicePort, virtualIp, type Plan } from './plan.js';
+import { endpointPort, endpoints, hostOf, serviceName, servicePort, virtualIp, type Plan } from './plan.js';
 
 export const zone = 'zone-1';
 
@@ -46,10 +46,10 @@ export function endpointSlice(plan: Plan, service: number): EndpointSlice {
       labels: { [serviceNameLabel]: serviceName(service) },
     },
     addressType: 'IPv4',
-    endpoints: endpoints(plan, service).map((address) => ({
+    endpoints: endpoints(plan, service).map((address, replica) => ({
       addresses: [address],
       conditions: { ready: true, serving: true, terminating: false },
-      nodeName: 'far',
+      nodeName: hostOf(plan, replica),
       zone,
     })),
     ports: [{ port: endpointPort, protocol: 'TCP' }],

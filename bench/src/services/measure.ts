@@ -3,6 +3,7 @@ import type { Progress } from '../bench.js';
 import type { Workspace } from '../workspace.js';
 import { measureBursts } from './bursts.js';
 import { compare, type ByWay, type Comparison } from './comparison.js';
+import { measureCut, type CutResult } from './cut.js';
 import { directVariant } from './direct.js';
 import type { Options } from './options.js';
 import { peerVariants } from './peers.js';
@@ -28,9 +29,19 @@ export interface Results {
   by: Partial<Record<Way, string>>;
   sizes: SizeResult[];
   program?: ProgramResult;
+  cut?: CutResult;
 }
 
 export async function measure(workspace: Workspace, options: Options, progress: Progress): Promise<Results> {
+  const isOfSize = options.only.includes('sizes') || options.only.includes('program');
+  const results: Results = isOfSize
+    ? await measureSizes(workspace, options, progress)
+    : { by: {}, sizes: [] };
+  if (options.only.includes('cut')) results.cut = await measureCut(workspace, options, progress);
+  return results;
+}
+
+async function measureSizes(workspace: Workspace, options: Options, progress: Progress): Promise<Results> {
   const world = await buildWorld(workspace);
   const variants = await makeVariants(world, options, progress);
   const results: Results = {

@@ -7,7 +7,7 @@ describe('the command line of the services bench', () => {
   it('has defaults', () => {
     expect(parseOptions([])).toEqual({
       rounds: 5,
-      only: ['sizes', 'program'],
+      only: ['sizes', 'program', 'cut'],
       services: [1, 1000, 10_000],
       variants: ways,
       peers: 'auto',

@@ -2,7 +2,7 @@ import { choice, readOptions, UsageError, wholeNumber } from '../options.js';
 import { maxServices } from './plan.js';
 import { ways, type Way } from './variant.js';
 
-export const parts = ['sizes', 'program'] as const;
+export const parts = ['sizes', 'program', 'cut'] as const;
 export type Part = (typeof parts)[number];
 
 /** Whose rules stand for kube-proxy. */
@@ -25,12 +25,13 @@ export const help = `usage: npm run bench -- services [--json FILE] [--rounds N]
 
 Connects to services of 10 replicas by their virtual IPs, through the SAL and through kube-proxy's two modes, and to the
 replicas' own addresses, in one run, in short bursts that take turns; the figures are medians. Tells how long it takes to
-program all services from nothing and after one endpoint has changed, and what memory that needs. Needs root and, for
-figures that mean something, an otherwise idle machine.
+program all services from nothing and after one endpoint has changed, and what memory that needs, and processor while
+nothing happens. Cuts off one of two hosts with replicas while clients connect, and tells what they see. Needs root and,
+for figures that mean something, an otherwise idle machine.
 
   --json FILE       write the figures there as JSON
   --rounds N        rounds for each size, default 5
-  --only PARTS      some of ${parts.join(',')}; program is done with the greatest size
+  --only PARTS      some of ${parts.join(',')}; program is done with the greatest size, cut with one service
   --services SIZES  how many services there are, default 1,1000,10000
   --variants NAMES  some of ${ways.join(',')}; direct is always among them
   --peers KIND      real: kube-proxy itself, built where it is missing, which takes minutes, once; shape: rules of the same

@@ -24,6 +24,15 @@ export interface Plan {
   services: number;
   /** the first replica of the first service is this one instead: what "one endpoint changed" means */
   replaced?: string;
+  /** the far hosts that have the replicas, in turn; default: all are on one, `far` */
+  hosts?: readonly string[];
+}
+
+export const farHost = 'far';
+
+/** The host of a service's replica. */
+export function hostOf({ hosts = [farHost] }: Plan, replica: number): string {
+  return hosts[replica % hosts.length] ?? farHost;
 }
 
 export function serviceName(service: number): string {

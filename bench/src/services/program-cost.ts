@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { rounded, spread } from '../statistics.js';
 import { Connector } from './connector.js';
+import { watchIdle, type Idle } from './idle.js';
 import { markedReplicas, type Plan } from './plan.js';
 import type { Memory, Variant } from './variant.js';
 import type { World } from './world.js';
@@ -24,6 +25,8 @@ export interface ProgramCost {
   /** all that were measured */
   all: { fullMs: number[]; oneChangeMs: number[] };
   memory: Memory;
+  /** of the process that programs, where one stays */
+  idle?: Idle;
 }
 
 /** From nothing; ms until a client gets an answer from every service. */
@@ -50,6 +53,8 @@ export async function measureProgram(
 ): Promise<ProgramCost> {
   const memory = await variant.memory();
   const oneChangeMs = await measureChanges(world, variant, plan);
+  const processId = variant.processId?.();
+  const idle = processId === undefined ? undefined : await watchIdle(processId);
   const fullMs = [firstMs];
   while (fullMs.length < programmings && sum(fullMs) * (1 + 1 / fullMs.length) < programmingsMs) {
     await variant.clear();
@@ -62,6 +67,7 @@ export async function measureProgram(
     oneChangeMs: spread(oneChangeMs).median,
     all: { fullMs, oneChangeMs },
     memory,
+    ...(idle === undefined ? {} : { idle }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** The closing tables and the JSON. */
 import { promiseTable } from '../promises.js';
 import { table } from '../table.js';
+import { slowMs, type CutResult } from './cut.js';
 import type { ProgramResult, Results, SizeResult } from './measure.js';
 import { promises } from './promises.js';
 import { ways, type Way } from './variant.js';
@@ -12,14 +13,15 @@ export function tables(results: Results): string {
       ? []
       : [connectTable(results), rateTable(results), directTable(results.sizes)]),
     ...(results.program === undefined ? [] : [programTable(results.program)]),
-    madeBy(results),
+    ...(measuredWays(results).length === 0 ? [] : [madeBy(results)]),
+    ...(results.cut === undefined ? [] : [cutTable(results.cut)]),
     ...(promised.length === 0 ? [] : [promiseTable(promised)]),
   ].join('\n\n');
 }
 
-/** The keys that issue 5 names; `program` has the SAL's figures; `details` what else was seen. */
+/** The keys that issue 5 names; `program` has the SAL's figures; `cut` what each way's client saw; `details` what else was seen. */
 export function json(results: Results, rounds: number): object {
-  const { sizes, program, by } = results;
+  const { sizes, program, cut, by } = results;
   const sal = program?.costs.sal;
   return {
     sizes: sizes.map(({ services, connectUs, connectionsPerSecond }) => ({
@@ -34,8 +36,10 @@ export function json(results: Results, rounds: number): object {
         oneChangeMs: sal.oneChangeMs,
         agentRssMb: sal.memory.processMb,
         mapsMb: sal.memory.mapsMb,
+        ...(sal.idle && { idleCpuPercent: sal.idle.cpuPercent, idleRssMb: sal.idle.residentMb }),
       }),
     },
+    ...(cut && { cut: cut.ways }),
     details: { rounds, by, sizes, ...(program && { program: program.costs }) },
     promises: promises(results),
   };
@@ -91,7 +95,7 @@ function programTable({ services, endpoints, costs }: ProgramResult): string {
   const rows = ways.flatMap((way) => {
     const cost = costs[way];
     if (cost === undefined) return [];
-    const { fullMs, oneChangeMs, all, memory } = cost;
+    const { fullMs, oneChangeMs, all, memory, idle } = cost;
     return [
       [
         way,
@@ -99,12 +103,32 @@ function programTable({ services, endpoints, costs }: ProgramResult): string {
         `${oneChangeMs} (${all.oneChangeMs.length})`,
         mb(memory.processMb),
         mb(memory.mapsMb),
+        mb(idle?.cpuPercent),
+        mb(idle?.residentMb),
       ],
     ];
   });
   return [
     `${sizeName(services)} services, ${endpoints.toLocaleString('en')} endpoints: time until clients see it, ms, median (of how many)`,
-    table([['', 'from nothing', 'one change', 'process, MB', 'maps, MB'], ...rows]),
+    table([
+      ['', 'from nothing', 'one change', 'process, MB', 'maps, MB', 'idle: CPU, %', 'process, MB'],
+      ...rows,
+    ]),
+  ].join('\n');
+}
+
+function cutTable({ ways: seen, cutMs, rate }: CutResult): string {
+  const rows = ways.flatMap((way) => {
+    const one = seen[way];
+    if (one === undefined) return [];
+    const { attempts, failed, over, medianMs, slowestMs } = one;
+    return [[way, ...[attempts, failed, over, medianMs, slowestMs].map(String)]];
+  });
+  return [
+    `One of two hosts with five replicas each is cut off for ${cutMs / 1000} s; ${rate} connects per second`,
+    table([['', 'connects', 'failed', `over ${slowMs} ms`, 'median, ms', 'slowest, ms'], ...rows]),
+    'Endpoints stay as they are meanwhile: a control plane takes longer to notice (40 to 50 s by default in Kubernetes).',
+    ...ways.flatMap((way) => (seen[way] === undefined ? [] : [`${way}: ${seen[way].by}`])),
   ].join('\n');
 }
 

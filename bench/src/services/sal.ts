@@ -7,14 +7,12 @@ import { defaultCriuPath, native } from '@serval/node-agent';
 import { inside, run } from '../shell.js';
 import { rounded } from '../statistics.js';
 import { writeService, writeServices, zone } from './directory.js';
-import { endpointRange, virtualTargets, type Plan } from './plan.js';
+import { endpointRange, farHost, virtualTargets, type Plan } from './plan.js';
 import { residentMb } from './resident.js';
 import type { Memory, Variant } from './variant.js';
 import type { Place, World } from './world.js';
 
 const nodeName = 'client';
-/** Whom the replicas' slices name: nobody answers there. */
-const farNode = 'far';
 const signallingPort = 7443;
 const metricsPort = 9464;
 /** Of the flow table: nothing moves here. */
@@ -53,6 +51,7 @@ export async function salVariant(world: World): Promise<Variant> {
       return Promise.resolve(told);
     },
     memory: () => (current === undefined ? Promise.resolve({}) : current.memory()),
+    processId: () => current?.agent.pid,
     clear,
   };
 }
@@ -141,7 +140,8 @@ function declare(agent: AgentProcess<Node>, place: Place): void {
       },
     );
   node(nodeName, place.nodeAddress, `${place.podAddress}/32`);
-  node(farNode, place.farAddress, endpointRange);
+  // Whom the replicas' slices name: no agent answers there.
+  node(farHost, place.farAddress, endpointRange);
   agent.declare(
     'ServalPod',
     { namespace: 'default', name: 'client' },

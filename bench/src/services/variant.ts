@@ -23,6 +23,8 @@ export interface Variant {
   change(before: Plan, after: Plan): Promise<number>;
   /** What holds the rules; nothing where that is the kernel alone. */
   memory(): Promise<Memory>;
+  /** id of the process that programs; absent where that is none that stays */
+  processId?(): number | undefined;
   /** Takes everything away that `program` made. Does nothing where that is nothing. */
   clear(): Promise<void>;
 }

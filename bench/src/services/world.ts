@@ -2,13 +2,14 @@
  * Client pods on nodes of their own, one for each way to reach a service, all of the same shape: pod, node, far side. The
  * far side is the same for all of them: every replica of every service is there. Rules of one way are in its own node only.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { ServalError } from '@serval/api';
 import { inside, run, stop } from '../shell.js';
 import type { Workspace } from '../workspace.js';
-import { endpointPort, endpointRange, markedReplicas, virtualRange } from './plan.js';
+import { endpointPort, endpointRange, markedReplicas, virtualRange, type Marked } from './plan.js';
 
 const source = new URL('../../src/services/programs/connects.c', import.meta.url).pathname;
 /** The clients' is the other one. */
@@ -36,17 +37,27 @@ export interface World {
 }
 
 export async function buildWorld(workspace: Workspace): Promise<World> {
-  const program = join(workspace.folder, 'connects');
-  await run(['gcc', '-O2', '-Wall', '-Wextra', '-pthread', source, '-o', program]);
+  const program = await compile(workspace);
   const far = await workspace.netns('far');
   await setUp(far, [`route add local ${endpointRange} dev lo`]);
-  await sysctl(far, { 'core/somaxconn': '65535' });
-  await startServer(workspace, far, program);
+  await startServer(workspace, far, program, markedReplicas);
   let places = 0;
   return { workspace, far, program, place: (label) => makePlace(workspace, far, label, ++places) };
 }
 
-async function makePlace(workspace: Workspace, far: string, label: string, index: number): Promise<Place> {
+export async function compile({ folder }: Workspace): Promise<string> {
+  const program = join(folder, 'connects');
+  if (!existsSync(program)) await run(['gcc', '-O2', '-Wall', '-Wextra', '-pthread', source, '-o', program]);
+  return program;
+}
+
+/** @param index unique among those of one far side */
+export async function makePlace(
+  workspace: Workspace,
+  far: string,
+  label: string,
+  index: number,
+): Promise<Place> {
   const pod = await workspace.netns(`${label}-pod`);
   const node = await workspace.netns(`${label}-node`);
   const [podAddress, nodeAddress, farAddress] = [
@@ -78,39 +89,50 @@ async function makePlace(workspace: Workspace, far: string, label: string, index
   return { pod, node, podAddress, nodeAddress, farAddress };
 }
 
-function nameOf(netns: string): string {
+export function nameOf(netns: string): string {
   return netns.split('/').at(-1) ?? '';
 }
 
-function up(device: string, address: string): string[] {
+export function up(device: string, address: string): string[] {
   return [`link set ${device} up`, `addr add ${address} dev ${device}`];
 }
 
-async function setUp(netns: string, lines: readonly string[]): Promise<void> {
+export async function setUp(netns: string, lines: readonly string[]): Promise<void> {
   await run(inside(netns, ['ip', '-batch', '-']), `${lines.join('\n')}\n`);
 }
 
-async function sysctl(netns: string, values: Record<string, string>): Promise<void> {
+export async function sysctl(netns: string, values: Record<string, string>): Promise<void> {
   for (const [file, value] of Object.entries(values))
     await run(inside(netns, ['sh', '-c', `echo "${value}" > /proc/sys/net/${file}`]));
 }
 
-async function startServer(workspace: Workspace, far: string, program: string): Promise<void> {
-  const marks = markedReplicas.map(({ address, mss }) => `${address}=${mss}`).join(',');
+/** Whoever connects to an address of this namespace gets an answer. */
+export async function startServer(
+  workspace: Workspace,
+  netns: string,
+  program: string,
+  marked: readonly Marked[],
+): Promise<void> {
+  await sysctl(netns, { 'core/somaxconn': '65535' });
+  const marks = marked.map(({ address, mss }) => `${address}=${mss}`).join(',');
   const command = [program, 'server', String(endpointPort), marks];
-  const [file = '', ...args] = inside(far, command, serverCpu);
+  const [file = '', ...args] = inside(netns, command, serverCpu);
   const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   workspace.atEnd(() => stop(child));
   let words = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (words += text));
-  await listening(far, child, () => words);
+  await listening(netns, marked.length + 1, child, () => words);
 }
 
-async function listening(far: string, child: ChildProcess, words: () => string): Promise<void> {
+async function listening(
+  netns: string,
+  expected: number,
+  child: ChildProcess,
+  words: () => string,
+): Promise<void> {
   const deadline = performance.now() + patienceMs;
-  const expected = markedReplicas.length + 1;
   for (;;) {
-    const open = await run(inside(far, ['cat', '/proc/net/tcp']));
+    const open = await run(inside(netns, ['cat', '/proc/net/tcp']));
     // State 0A: it listens.
     if (open.split('\n').filter((row) => / 0A /.test(row.slice(0, 40))).length === expected) return;
     if (child.exitCode !== null || performance.now() > deadline)

@@ -3,6 +3,7 @@
  * told apart by its answer, each client says what it was told. A client takes an address or a name.
  */
 export { summarize, type Attempt, type Summary } from './attempts.js';
+export { startChurn, type Churned, type ChurnOptions } from './churn.js';
 export { curl } from './curl.js';
 export { dig, digAddresses } from './dig.js';
 export { startDns, whoamiName, type DnsOptions } from './dns.js';

@@ -3,7 +3,7 @@ export { createLab, openLab, Lab, type PodSpec } from './lab.js';
 export { Host, Router, Site } from './hosts.js';
 export { NetworkNode } from './network-node.js';
 export { Pod, type PodProcess, type PodSpawnOptions } from './pods.js';
-export { isListening } from './listening.js';
+export { establishedAt, isListening } from './listening.js';
 export { Recorder, type PointReport, type RecordedPacket, type Recording } from './recorder.js';
 export { type RecordPoint, type RecorderOptions } from './recorder.js';
 export { auditPacket, auditRecording, packetLine, packetsTo } from './audit.js';

@@ -48,7 +48,7 @@ import { Sweeper } from './sweeper.js';
 import { TargetWorks } from './target-work.js';
 import { WaitingPods } from './waiting-pods.js';
 import { doWork, type Works } from './works.js';
-import { withSmallYoungRoom } from './young-heap.js';
+import { collectAll, withSmallYoungRoom } from './young-heap.js';
 
 export interface Agent {
   /** Ends the agent. The data plane goes on without it. */
@@ -135,6 +135,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
   const services = await serveNames(config, ground, { pods, reports, metrics, log }, closers);
   const local = { core, pods, book, external, dispatch, metrics, reports, services, log };
+  collectAll();
   await serveHere(config, version, ground, local, closers);
 }
 
@@ -343,7 +344,7 @@ async function serveNames(
     count: (what, outcome, sockets = 1) => metrics.sockets.inc({ what, outcome }, sockets),
   });
   closers.push(() => services.stop());
-  await services.start();
+  await withSmallYoungRoom(() => services.start());
   return services;
 }
 

@@ -4,8 +4,9 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { native } from '../native.js';
 
-type Collect = (options: { type: 'minor' }) => void;
+type Collect = (options: { type: 'minor' | 'major' }) => void;
 
 let collect: Collect | undefined;
 
@@ -18,6 +19,16 @@ export function collectYoungSoon(): void {
 }
 
 const soonMs = 5;
+
+/**
+ * All that is not used any more: before an agent says that it is ready, since nobody waits for it then. What it has read and
+ * planned at its start, the engine would keep room for, and the C library for what libbpf needed to load programs.
+ */
+export function collectAll(): void {
+  collect ??= exposed();
+  collect({ type: 'major' });
+  native().trimMemory();
+}
 
 /**
  * For work that makes much that stays, as reading 10,000 services: the engine makes room for what is young as long as so

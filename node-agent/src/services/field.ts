@@ -30,7 +30,7 @@ export interface Field {
 }
 
 /** Who may be chosen, the best first; a worse tier counts only while no better one has anybody. */
-export const tiers = ['usable', 'moving', 'draining', 'silent', 'none'] as const;
+export const tiers = ['usable', 'moving', 'draining', 'silent', 'silentDraining', 'none'] as const;
 export type Tier = (typeof tiers)[number];
 
 export interface FieldInput {
@@ -80,7 +80,7 @@ const noTier = tiers.indexOf('none');
 function rankOf(replica: Replica, moving: boolean, health: Health | undefined): number {
   const state = health?.state ?? 'good';
   if (state === 'dead' || (!replica.ready && !replica.draining)) return noTier;
-  if (state === 'silent' && !moving) return tiers.indexOf('silent');
+  if (state === 'silent' && !moving) return tiers.indexOf(replica.ready ? 'silent' : 'silentDraining');
   if (!replica.ready) return tiers.indexOf('draining');
   return moving ? tiers.indexOf('moving') : 0;
 }

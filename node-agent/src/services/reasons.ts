@@ -29,6 +29,7 @@ const byTier = {
   moving: 'all that could be chosen are being moved: flows wait at it',
   draining: 'terminating, but nothing else is left',
   silent: 'it did not answer, but nothing else is left',
+  silentDraining: 'terminating, and it did not answer, but nothing else is left',
   none: '',
 } as const;
 

@@ -162,9 +162,22 @@ function replicaOf(endpoint: Endpoint, listed: string, port: number, surrounding
   const moved = surroundings.moved?.(listed);
   const address = moved?.address ?? listed;
   const identity = moved?.identity ?? listed;
-  const replica: Replica = { address, port, ready: isReady(endpoint), draining: isDraining(endpoint) };
+  const host = moved?.node ?? endpoint.nodeName;
+  const known = host === undefined ? undefined : surroundings.node(host);
+  // The endpoint's zone is that of where it was.
+  const zone = moved?.node === undefined ? (endpoint.zone ?? known?.zone) : known?.zone;
+  const [ready, draining] = [isReady(endpoint), isDraining(endpoint)];
+  // Most have these and no more. In one go: fields that are added one by one take 50 bytes more of each of 100,000.
+  const replica: Replica =
+    host !== undefined && zone !== undefined
+      ? { address, port, ready, draining, node: host, zone }
+      : {
+          ...{ address, port, ready, draining },
+          ...(host === undefined ? {} : { node: host }),
+          ...(zone === undefined ? {} : { zone }),
+        };
   if (identity !== address) replica.identity = identity;
-  place(replica, endpoint, moved?.node, surroundings);
+  if (known?.region !== undefined) replica.region = known.region;
   return replica;
 }
 
@@ -175,22 +188,6 @@ function isReady({ conditions }: Endpoint): boolean {
 function isDraining(endpoint: Endpoint): boolean {
   const { serving, terminating } = endpoint.conditions ?? {};
   return !isReady(endpoint) && terminating === true && serving === true;
-}
-
-/** Sets field by field: 100,000 of them are made at a time, and spreads cost as much as all the rest. */
-function place(
-  replica: Replica,
-  endpoint: Endpoint,
-  movedTo: string | undefined,
-  surroundings: Surroundings,
-): void {
-  const host = movedTo ?? endpoint.nodeName;
-  const known = host === undefined ? undefined : surroundings.node(host);
-  // The endpoint's zone is that of where it was.
-  const zone = movedTo === undefined ? (endpoint.zone ?? known?.zone) : known?.zone;
-  if (host !== undefined) replica.node = host;
-  if (zone !== undefined) replica.zone = zone;
-  if (known?.region !== undefined) replica.region = known.region;
 }
 
 function byIdentity(one: Replica, other: Replica): number {

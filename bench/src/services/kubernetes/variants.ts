@@ -56,6 +56,7 @@ export async function kubeProxyVariant(world: World, control: ControlPlane, mode
       const pid = running?.child.pid;
       return Promise.resolve(pid === undefined ? {} : { processMb: residentMb(pid) });
     },
+    processId: () => running?.child.pid,
     clear,
   };
 }

@@ -12,6 +12,9 @@
  *                                   (CLOCK_MONOTONIC, when the last one did) LATE (how many had to be tried again), or
  *                                   `never INDEX`
  *       reach MSS SECONDS           connects to the first target until it meets this mark: NANOSECONDS TRIES, or `never`
+ *       paced RATE MS PATIENCE SLOW begins so many attempts per second for so long, whatever became of those before; each
+ *                                   is given up after PATIENCE ms: COUNT FAILED OVER (that took more than SLOW ms)
+ *                                   MEDIAN SLOWEST, microseconds
  *       quit
  *
  * Clients close with a reset, so that nothing of a connection stays behind (no TIME_WAIT, no port in use).
@@ -40,6 +43,7 @@
 /* Drawn before the clock runs: how far the list of targets is spread over memory is no part of what is compared. */
 #define DRAWN 16384
 #define MAX_TIMES (1 << 20)
+#define MAX_OPEN 4096
 /* A connection that nobody answers is given up after so long while something is waited for, ms. */
 #define ANSWER_MS 10
 /* The server looks for connections so seldom that it wakes up once for many: no client waits for it. */
@@ -345,9 +349,79 @@ static void reach(int mss, int seconds)
 	printf("never\n");
 }
 
+struct attempts {
+	struct pollfd fds[MAX_OPEN];
+	uint64_t began[MAX_OPEN];
+	size_t open;
+	size_t count, failed;
+	uint32_t *times;
+};
+
+static void end_attempt(struct attempts *all, size_t i, bool failed)
+{
+	all->times[all->count++] = (now_ns() - all->began[i]) / 1000;
+	all->failed += failed;
+	close(all->fds[i].fd);
+	all->open--;
+	all->fds[i] = all->fds[all->open];
+	all->began[i] = all->began[all->open];
+}
+
+static void begin_attempt(struct attempts *all)
+{
+	const struct sockaddr_in *target = &targets[draw() % target_count];
+	size_t i = all->open++;
+	all->fds[i] = (struct pollfd){.fd = new_socket(SOCK_NONBLOCK), .events = POLLOUT};
+	all->began[i] = now_ns();
+	if (connect(all->fds[i].fd, (const struct sockaddr *)target, sizeof(*target)) == 0)
+		end_attempt(all, i, false);
+	else if (errno != EINPROGRESS)
+		end_attempt(all, i, true);
+}
+
+/* Those that have an answer, and those that have waited for too long. */
+static void look_at_attempts(struct attempts *all, uint64_t patience_ns)
+{
+	for (size_t i = all->open; i-- > 0;) {
+		int error = 0;
+		socklen_t size = sizeof(error);
+		if (all->fds[i].revents != 0) {
+			getsockopt(all->fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &size);
+			end_attempt(all, i, error != 0);
+		} else if (now_ns() - all->began[i] > patience_ns) {
+			end_attempt(all, i, true);
+		}
+	}
+}
+
+static void paced(int rate, int ms, int patience_ms, int slow_ms)
+{
+	static struct attempts all;
+	static uint32_t times[MAX_TIMES];
+	size_t over = 0;
+	if (rate < 1 || (uint64_t)rate * patience_ms / 1000 >= MAX_OPEN || (uint64_t)rate * ms / 1000 >= MAX_TIMES)
+		die("too many attempts");
+	all = (struct attempts){.times = times};
+	for (uint64_t start = now_ns(), begun = 0, total = (uint64_t)rate * ms / 1000; begun < total || all.open > 0;) {
+		uint64_t next = start + begun * 1000000000ULL / rate, now = now_ns();
+		if (begun < total && next <= now) {
+			begin_attempt(&all);
+			begun++;
+			continue;
+		}
+		/* Whoever is to be given up waits for a millisecond longer at most. */
+		poll(all.fds, all.open, 1);
+		look_at_attempts(&all, patience_ms * 1000000ULL);
+	}
+	qsort(times, all.count, sizeof(*times), by_size);
+	while (over < all.count && times[all.count - over - 1] > slow_ms * 1000u)
+		over++;
+	printf("%zu %zu %zu %u %u\n", all.count, all.failed, over, times[all.count / 2], times[all.count - 1]);
+}
+
 static bool obey(const char *line)
 {
-	int first = 0, second = 0;
+	int first = 0, second = 0, third = 0, fourth = 0;
 	if (sscanf(line, "latency %d", &first) == 1)
 		latency(first);
 	else if (sscanf(line, "rate %d %d", &first, &second) == 2)
@@ -356,6 +430,8 @@ static bool obey(const char *line)
 		every(first, second);
 	else if (sscanf(line, "reach %d %d", &first, &second) == 2)
 		reach(first, second);
+	else if (sscanf(line, "paced %d %d %d %d", &first, &second, &third, &fourth) == 4)
+		paced(first, second, third, fourth);
 	else if (strncmp(line, "quit", 4) == 0)
 		return false;
 	else

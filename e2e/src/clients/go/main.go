@@ -15,16 +15,18 @@ const usage = `usage: who serve [flags]             a replica: says its name ove
        who loop  [flags] HOST PORT   connects, asks, closes, again and again; one line for each attempt
        who udp   [flags] HOST PORT   the same by datagrams
        who hold  [flags] HOST PORT   keeps connections open and asks on them; says what became of each
+       who churn [flags] HOST PORT   a load: opens connections at random moments, each lives for a random time
        who ask   [flags] HOST PORT   asks as any Go program would: package net, net/http, Go's own resolver
 
 Flags come first: who COMMAND -h lists them. Results are JSON, one object a line. SIGTERM ends loop, udp and hold in
-order: what was begun is finished and told.`
+order: what was begun is finished and told; churn lets go of what is open.`
 
 var commands = map[string]func([]string) error{
 	"serve": serve,
 	"loop":  loop,
 	"udp":   datagrams,
 	"hold":  hold,
+	"churn": churn,
 	"ask":   ask,
 }
 

@@ -51,13 +51,6 @@ export interface ServedPort {
   port: PlannedPort;
 }
 
-interface Use {
-  /** somebody connected last, ms */
-  at: number;
-  /** connections until then */
-  connections: number;
-}
-
 /** A service that nobody has connected to for so long is not followed by its load. */
 const usedMs = 60_000;
 const tickMs = 1_000;
@@ -78,9 +71,8 @@ export class ServiceController {
   private readonly plans = new Map<string, PlannedService>();
   /** by virtual IP, port and protocol */
   private readonly owners = new Map<string, { name: string; port: string }>();
-  private readonly uses = new Map<string, Use>();
-  /** connections that were counted last, also of services that are not in use any more */
-  private readonly idle = new Map<string, number>();
+  /** when somebody connected last, ms; of those that are followed */
+  private readonly uses = new Map<string, number>();
   /** planned again then, of their own accord; ms */
   private readonly due = new Map<string, number>();
   private readonly waiting = new Set<string>();
@@ -155,14 +147,14 @@ export class ServiceController {
 
   /** Somebody connected to it within the last minute. */
   isInUse(name: string): boolean {
-    return (this.uses.get(name)?.at ?? -Infinity) >= this.now() - usedMs;
+    return (this.uses.get(name) ?? -Infinity) >= this.now() - usedMs;
   }
 
   /** Replicas of services that were used of late. */
   *inUse(): Generator<Replica> {
     for (const name of this.uses.keys())
       if (this.isInUse(name))
-        for (const port of this.plans.get(name)?.ports.values() ?? []) yield* port.planned.plan.replicas;
+        for (const { port } of this.plans.get(name)?.ports.values() ?? []) yield* port.replicas;
   }
 
   /** Whether some service has nobody, and its clients wait. */
@@ -254,7 +246,7 @@ export class ServiceController {
     const service = this.index.service(name);
     const after = service === undefined ? undefined : this.planned(name, service, before);
     if (after !== undefined) this.plans.set(name, after);
-    else for (const known of [this.plans, this.uses, this.idle]) known.delete(name);
+    else for (const known of [this.plans, this.uses]) known.delete(name);
     for (const { port, rules } of after?.ports.values() ?? [])
       for (const rule of rules) {
         this.owners.set(serviceKey(rule), { name, port: portKey(port) });
@@ -308,17 +300,18 @@ export class ServiceController {
     else this.due.set(name, due);
     if (rulesOf(after).some(isWaiting)) this.waiting.add(name);
     else this.waiting.delete(name);
-    const replicas = ports.flatMap(({ planned: { plan } }) => plan.replicas);
-    const dead = replicas.filter(({ health }) => health === 'dead');
+    const dead = ports.flatMap(({ port, planned: { state } }) =>
+      port.replicas.filter((_, i) => state.tracks?.[i]?.health?.state === 'dead'),
+    );
     if (dead.length > 0) this.dead.set(name, dead);
     else this.dead.delete(name);
-    this.noteGone(before, replicas);
+    this.noteGone(before, after);
   }
 
-  private noteGone(before: PlannedService | undefined, replicas: readonly Replica[]): void {
-    const old = [...(before?.ports.values() ?? [])].flatMap(({ planned: { plan } }) => plan.replicas);
+  private noteGone(before: PlannedService | undefined, after: PlannedService | undefined): void {
+    const old = replicasOf(before);
     if (old.length === 0) return;
-    const now = new Set(replicas.map(replicaKey));
+    const now = new Set(replicasOf(after).map(replicaKey));
     for (const replica of old) if (!now.has(replicaKey(replica))) this.gone.set(replicaKey(replica), replica);
     for (const key of now) this.gone.delete(key);
     for (const key of first(this.gone.keys(), this.gone.size - rememberedGone)) this.gone.delete(key);
@@ -327,27 +320,19 @@ export class ServiceController {
   /** Once a second: who is used, and whose time has come. */
   private tick(): void {
     const now = this.now();
-    for (const [name, plan] of this.plans) this.noteUse(name, plan, now);
+    for (const address of this.deps.services.table.usedSince()) {
+      const owner = this.owners.get(serviceKey(address));
+      if (owner !== undefined) this.uses.set(owner.name, now);
+    }
     for (const [name, due] of this.due) if (due <= now) this.dirty.add(name);
     // The first have waited for longest: whoever has had its turn goes to the end.
     for (const name of first(this.uses.keys(), followedAtOnce)) {
-      const use = this.uses.get(name) as Use;
+      const at = this.uses.get(name) as number;
       this.uses.delete(name);
-      if (use.at > now - usedMs) this.uses.set(name, use);
+      if (at > now - usedMs) this.uses.set(name, at);
       this.dirty.add(name);
     }
     this.flushSoon();
-  }
-
-  private noteUse(name: string, plan: PlannedService, now: number): void {
-    let connections = 0;
-    for (const { rules } of plan.ports.values())
-      for (const rule of rules) connections += this.deps.services.table.used(rule);
-    const use = this.uses.get(name);
-    if (connections === (use?.connections ?? this.idle.get(name) ?? 0)) return;
-    this.idle.set(name, connections);
-    if (use === undefined) this.uses.set(name, { at: now, connections });
-    else Object.assign(use, { at: now, connections });
   }
 
   private now(): number {
@@ -373,9 +358,12 @@ function rulesOf(plan: PlannedService | undefined): ServiceRule[] {
 }
 
 function hasReplica(plan: PlannedService, isConcerned: (replica: Replica) => boolean): boolean {
-  for (const { planned: result } of plan.ports.values())
-    if (result.plan.replicas.some(isConcerned)) return true;
+  for (const { port } of plan.ports.values()) if (port.replicas.some(isConcerned)) return true;
   return false;
+}
+
+function replicasOf(plan: PlannedService | undefined): Replica[] {
+  return [...(plan?.ports.values() ?? [])].flatMap(({ port }) => port.replicas);
 }
 
 function replicaKey({ address, port }: Endpoint): string {

@@ -7,14 +7,14 @@ import type { ServicePlan, WeightedReplica } from '../../services/types.js';
  * then others; then those of weight 0 that are ready (their ring was not needed so far). Undefined where none is left.
  */
 export function pick(
-  plan: Pick<ServicePlan, 'replicas'>,
+  { replicas }: Pick<ServicePlan, 'replicas'>,
   tried: readonly Endpoint[],
   draw: number,
 ): Endpoint | undefined {
   const isTried = ({ address, port }: Endpoint): boolean =>
     tried.some((each) => each.address === address && each.port === port);
-  const nodes = new Set(plan.replicas.filter(isTried).map(({ node }) => node));
-  const left = plan.replicas.filter(
+  const nodes = new Set(replicas.filter(isTried).map(({ node }) => node));
+  const left = replicas.filter(
     (replica) => !isTried(replica) && replica.health !== 'dead' && (replica.ready || replica.draining),
   );
   const elsewhere = left.filter(({ node }) => node === undefined || !nodes.has(node));

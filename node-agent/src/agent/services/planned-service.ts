@@ -13,7 +13,6 @@ import type {
   ReplicaSeen,
   ServicePolicy,
   ServiceProblem,
-  WeightedReplica,
 } from '../../services/types.js';
 
 /** One port of a service in one address family: planned once, for all its virtual IPs. */
@@ -98,7 +97,8 @@ function plannedPort(
     },
     before?.planned.state,
   );
-  const { rule, replicas, choices } = result.plan;
+  const { rule, choices } = result.plan;
+  const { replicas } = port;
   const common = {
     port: port.port,
     protocol,
@@ -108,7 +108,7 @@ function plannedPort(
     balance: balanceOf(policy),
     synTimeoutMs: policy.attempts > 1 ? policy.synTimeoutMs : 0,
     own: ownReplicas(input, policy, replicas),
-    ...(balanceOf(policy) === 'RANDOM' && isEven(replicas) ? { even: true } : {}),
+    ...(balanceOf(policy) === 'RANDOM' && isEven(result.state.table.weights) ? { even: true } : {}),
   };
   const rules = points
     .filter((point) => point.port === port.port && point.protocol === port.protocol)
@@ -122,9 +122,11 @@ function plannedPort(
 }
 
 /** Everybody gets as much as anybody: no table of choices says more than their number. */
-function isEven(replicas: readonly WeightedReplica[]): boolean {
-  const usual = replicas[0]?.weight ?? 0;
-  return usual > 0 && replicas.every(({ weight }) => Math.abs(weight - usual) < usual * 1e-6);
+function isEven(weights: ArrayLike<number>): boolean {
+  const usual = weights[0] ?? 0;
+  for (let i = 1; i < weights.length; i++)
+    if (Math.abs((weights[i] as number) - usual) > usual * 1e-6) return false;
+  return usual > 0;
 }
 
 /** By address and port, of all virtual IPs together. */

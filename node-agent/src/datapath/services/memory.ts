@@ -2,12 +2,17 @@
 import { salEndpoint, salReplica, salServiceCount } from '../abi.generated.js';
 import { readEndpoint, writeEndpoint, type Placed } from './encode.js';
 import type { ServiceMaps } from './connect.js';
+import { MappedArray } from './mapped-array.js';
 import { Regions } from './regions.js';
 import type { Endpoint } from '../types.js';
 import type { ServiceRule } from './types.js';
 
 /** Elements of an array map begin at multiples of 8 bytes. */
 const replicaStride = Math.ceil(salReplica.size / 8) * 8;
+const strideWords = replicaStride / 4;
+const [connectionsWord, failuresWord] = [salReplica.offset.connections / 4, salReplica.offset.failures / 4];
+/** An element of the map of choices has so many. */
+const choicesEach = 2;
 
 /** Parts that nothing in the table refers to any more. */
 export type Left = Pick<Placed, 'choices' | 'size' | 'replicas' | 'count'>;
@@ -22,23 +27,26 @@ export interface Sight extends Endpoint {
 }
 
 export class ServiceMemory {
-  private readonly choices: Uint32Array;
-  private readonly replicas: Buffer;
+  private readonly choices: MappedArray;
+  private readonly replicas: MappedArray;
   private readonly counts: Buffer;
   private readonly choiceRegions: Regions;
   private readonly replicaRegions: Regions;
 
   constructor(maps: ServiceMaps) {
-    const choices = maps.sal_choices.mapped();
-    this.choices = new Uint32Array(choices.buffer, choices.byteOffset, choices.length / 4);
-    this.replicas = maps.sal_replicas.mapped();
+    this.choices = new MappedArray(maps.sal_choices);
+    this.replicas = new MappedArray(maps.sal_replicas);
     this.counts = maps.sal_service_counts.mapped();
-    this.choiceRegions = new Regions(this.choices.length);
-    this.replicaRegions = new Regions(Math.floor(this.replicas.length / replicaStride));
+    this.choiceRegions = new Regions(this.choices.capacity * choicesEach);
+    this.replicaRegions = new Regions(this.replicas.capacity);
   }
 
   /** What an earlier process has put there. No two services share a part. */
   adopt(all: readonly Left[]): void {
+    for (const { choices, size, replicas, count } of all) {
+      this.choices.reach(Math.ceil((choices + size) / choicesEach));
+      this.replicas.reach(replicas + count);
+    }
     this.choiceRegions.adopt(
       all.filter(({ size }) => size > 0).map(({ choices, size }) => ({ start: choices, length: size })),
     );
@@ -58,14 +66,16 @@ export class ServiceMemory {
     if (replicas.length === 0) return 0;
     const start = this.replicaRegions.take(replicas.length);
     if (start === undefined) return undefined;
+    this.replicas.reach(start + replicas.length);
+    const { bytes } = this.replicas;
     const seen = this.seenPlaces(before);
     for (const [i, replica] of replicas.entries()) {
       const at = (start + i) * replicaStride;
-      writeEndpoint(this.replicas, at, replica);
+      writeEndpoint(bytes, at, replica);
       // A connection that is counted in this very moment is lost to the count.
       const from = seen.size === 0 ? undefined : seen.get(nameOf(replica));
-      if (from === undefined) this.replicas.fill(0, at + salEndpoint.size, at + replicaStride);
-      else this.replicas.copyWithin(at + salEndpoint.size, from + salEndpoint.size, from + replicaStride);
+      if (from === undefined) bytes.fill(0, at + salEndpoint.size, at + replicaStride);
+      else bytes.copyWithin(at + salEndpoint.size, from + salEndpoint.size, from + replicaStride);
     }
     return start;
   }
@@ -74,7 +84,9 @@ export class ServiceMemory {
   putChoices(choices: Uint32Array): number | undefined {
     if (choices.length === 0) return 0;
     const start = this.choiceRegions.take(choices.length);
-    if (start !== undefined) this.choices.set(choices, start);
+    if (start === undefined) return undefined;
+    this.choices.reach(Math.ceil((start + choices.length) / choicesEach));
+    this.choices.words.set(choices, start);
     return start;
   }
 
@@ -88,18 +100,28 @@ export class ServiceMemory {
   }
 
   /** Of all replicas. */
-  connections({ replicas, count }: Left): number {
-    const at = salReplica.offset.connections;
+  connections(part: Left): number {
+    return this.summed(part, [connectionsWord]);
+  }
+
+  /** Changes whenever one of the replicas is connected to, or fails: modulo 2 to the 32. */
+  counted(part: Left): number {
+    return this.summed(part, [connectionsWord, failuresWord]) >>> 0;
+  }
+
+  /** By words: 100,000 replicas are looked at each second. */
+  private summed({ replicas, count }: Left, counters: readonly number[]): number {
+    const { words } = this.replicas;
     let sum = 0;
-    for (let i = replicas; i < replicas + count; i++)
-      sum += this.replicas.readUInt32LE(i * replicaStride + at);
+    for (let at = replicas * strideWords, end = at + count * strideWords; at < end; at += strideWords)
+      for (const counter of counters) sum += words[at + counter] as number;
     return sum;
   }
 
   /** Those of which something was seen. */
   seen(part: Known): Sight[] {
     return this.placesOfSeen(part).map((place) => {
-      const { connections, failures, rttUs } = salReplica.read(this.replicas, place * replicaStride);
+      const { connections, failures, rttUs } = salReplica.read(this.replicas.bytes, place * replicaStride);
       const { address, port } = this.endpoint(part, place);
       return { address, port, connections, failures, rttUs };
     });
@@ -121,7 +143,10 @@ export class ServiceMemory {
     const places: number[] = [];
     for (let place = replicas; place < replicas + count; place++) {
       const at = place * replicaStride;
-      if (this.replicas.readUInt32LE(at + connections) + this.replicas.readUInt32LE(at + failures) > 0)
+      if (
+        this.replicas.bytes.readUInt32LE(at + connections) + this.replicas.bytes.readUInt32LE(at + failures) >
+        0
+      )
         places.push(place);
     }
     return places;
@@ -129,7 +154,7 @@ export class ServiceMemory {
 
   /** Text is made of addresses only where there is none. */
   private endpoint({ replicas, rule }: Known, place: number): Endpoint {
-    return rule?.replicas[place - replicas] ?? readEndpoint(this.replicas, place * replicaStride);
+    return rule?.replicas[place - replicas] ?? readEndpoint(this.replicas.bytes, place * replicaStride);
   }
 }
 
