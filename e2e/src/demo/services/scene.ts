@@ -1,0 +1,218 @@
+/** The second scene's world, in the lab and with the agents of the first: replicas, clients, and who listens to the wire. */
+import { existsSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ServalError, type ServalMigration } from '@serval/api';
+import {
+  startHold,
+  startLoop,
+  startMovableWho,
+  type Attempt,
+  type HoldClient,
+  type LineClient,
+} from '../../clients/index.js';
+import { LabService, type Fleet } from '../../fleet/index.js';
+import { auditRecording, packetLine, type Lab, type Pod, type Recorder } from '../../lab/index.js';
+import type { Movable } from '../../traffic/index.js';
+import type { ClientRows, Recorded } from './tally.js';
+
+const replicaPort = 8080;
+export const virtualIp = '10.96.0.80';
+const virtualIp6 = 'fd96::80';
+const servicePort = 80;
+/** connections that the clients of a site hold, in so many rounds */
+const [heldInAll, rounds] = [300, 3];
+/** how often a client asks on each that it holds, ms */
+const askEveryMs = 1000;
+/** new connections a second of a loop */
+const loopRate = 40;
+const patienceMs = 5000;
+
+export interface Replica {
+  name: string;
+  site: string;
+  pod: Pod;
+  process: Movable;
+}
+
+/** One pod with clients. */
+class Client {
+  private loop: LineClient<Attempt> | undefined;
+  private readonly holds: HoldClient[] = [];
+
+  constructor(readonly pod: Pod) {}
+
+  /** Opens some more of the connections that it holds. */
+  async hold(connections: number): Promise<void> {
+    const client = startHold(this.pod, virtualIp, servicePort, { connections, everyMs: askEveryMs });
+    this.holds.push(client);
+    await client.opened(connections);
+  }
+
+  /** From now on it connects, asks and closes all the time. */
+  start(): void {
+    this.loop = startLoop(this.pod, virtualIp, servicePort, { rate: loopRate });
+  }
+
+  /** All that its programs have told. */
+  get rows(): ClientRows {
+    const held = this.holds.flatMap(({ rows }) => rows);
+    return { site: this.pod.host.site, attempts: this.loop?.rows ?? [], held };
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.loop?.stop(), ...this.holds.map((client) => client.stop())]);
+  }
+}
+
+export class ServiceScene {
+  private constructor(
+    private readonly lab: Lab,
+    private readonly fleet: Fleet,
+    readonly replicas: readonly Replica[],
+    private readonly clients: readonly Client[],
+    /** those that come later, in the first site */
+    private readonly late: Client,
+    private readonly recorders: { fabric: Recorder; clients: Recorder },
+  ) {}
+
+  /** Two replicas on each host and a pod for its clients; when this resolves everything is there, and nobody has connected. */
+  static async build(lab: Lab, fleet: Fleet): Promise<ServiceScene> {
+    const newClient = async (name: string, host: string): Promise<Client> => {
+      const pod = await lab.createPod({ name, host });
+      await fleet.declare(pod, `demo/${name}`);
+      return new Client(pod);
+    };
+    const newReplica = async (number: number, host: string): Promise<Replica> => {
+      const name = `web-${number}`;
+      const pod = await lab.createPod({ name, host });
+      const process = await startMovableWho(lab, pod, replicaPort);
+      await fleet.declare(pod, `demo/${name}`, { process });
+      return { name, site: pod.host.site, pod, process };
+    };
+    const hosts = lab.hosts.map(({ name }) => name);
+    const replicas = await Promise.all(
+      hosts.flatMap((host, i) => [newReplica(2 * i + 1, host), newReplica(2 * i + 2, host)]),
+    );
+    const clients = await Promise.all(hosts.map((host) => newClient(`shop-${host}`, host)));
+    const late = await newClient(`late-${hosts[0]}`, hosts[0] ?? '');
+    const all = [...clients, late];
+    const recorders = {
+      fabric: await lab.recordFabric(),
+      clients: await lab.record(
+        all.map(({ pod }) => ({ at: pod, interface: pod.interface, direction: 'out' as const })),
+        // Openings only: of what follows there is too much, and it has the same addresses.
+        { filter: `tcp[tcpflags] & tcp-syn != 0 or host ${virtualIp} or host ${virtualIp6}` },
+      ),
+    };
+    const scene = new ServiceScene(lab, fleet, replicas, clients, late, recorders);
+    await scene.serve();
+    return scene;
+  }
+
+  get rows(): ClientRows[] {
+    return [...this.clients, this.late].map(({ rows }) => rows);
+  }
+
+  replica(name: string): Replica {
+    const found = this.replicas.find((each) => each.name === name);
+    if (found !== undefined) return found;
+    throw new ServalError('ERR_NOT_FOUND', {
+      subject: `replica ${name}`,
+      reason: 'the scene has no such replica',
+      remedy: `Name one of ${this.replicas.map((each) => each.name).join(', ')}`,
+    });
+  }
+
+  /**
+   * The clients of each site, all alike. In rounds: were all of one site's connections opened before the others', load would
+   * not be even in the meantime, and what spills over then comes home slowly.
+   */
+  async startEven(): Promise<void> {
+    for (let round = 0; round < rounds; round++)
+      await Promise.all(this.clients.map((client) => client.hold(heldInAll / rounds)));
+    for (const client of this.clients) client.start();
+  }
+
+  /** As many again in the first site. */
+  async crowd(): Promise<void> {
+    this.late.start();
+    for (let round = 0; round < rounds; round++) await this.late.hold(heldInAll / rounds);
+  }
+
+  /** Kills a replica's process. Resolves when it is gone: when it was killed, and when it was gone. */
+  async kill({ name, process: { pid } }: Replica): Promise<{ at: number; goneAt: number }> {
+    const at = Date.now();
+    process.kill(pid, 'SIGKILL');
+    while (existsSync(`/proc/${pid}`)) {
+      if (Date.now() > at + patienceMs)
+        throw new ServalError('ERR_KERNEL', {
+          subject: `process ${pid} of replica ${name}`,
+          reason: 'it was killed, and is still there',
+          remedy: 'See the kernel log: dmesg',
+        });
+      await delay(1);
+    }
+    return { at, goneAt: Date.now() };
+  }
+
+  /** By the agents. @throws ServalError where it was rolled back */
+  move({ name, pod }: Replica, to: string): Promise<ServalMigration> {
+    return this.fleet.move(`demo/${name}`, pod.host.name, to);
+  }
+
+  /** Ends the clients in order; what they told stays. */
+  async stopClients(): Promise<void> {
+    await Promise.all([...this.clients, this.late].map((client) => client.stop()));
+  }
+
+  /** What was on the wire. Nobody listens any more then. */
+  async recorded(): Promise<Recorded> {
+    const [fabric, clients] = await Promise.all([
+      this.recorders.fabric.stop(),
+      this.recorders.clients.stop(),
+    ]);
+    const objections = [fabric, clients].flatMap((each) => auditRecording(each, this.lab.assignments));
+    const named = [...fabric.packets, ...clients.packets].filter((packet) =>
+      [packet.source, packet.destination].some((address) => address === virtualIp || address === virtualIp6),
+    );
+    return {
+      openings: clients.packets.length,
+      virtualIp: named.length,
+      packets: fabric.packets.length,
+      violations: objections.map(({ kind, reason, packet }) =>
+        [kind, reason, packet === undefined ? '' : packetLine(packet)].join(' '),
+      ),
+    };
+  }
+
+  private async serve(): Promise<void> {
+    const service = new LabService(
+      this.fleet,
+      'demo/web',
+      {
+        virtualIPs: [virtualIp, virtualIp6],
+        ports: [{ name: 'http', port: servicePort, protocol: 'TCP' }],
+      },
+      replicaPort,
+    );
+    service.set(this.replicas.map(({ pod }) => ({ pod })));
+    await this.served();
+  }
+
+  /** Resolves when each host's agent gives its clients a replica. */
+  private async served(): Promise<void> {
+    await Promise.all(
+      [...this.clients, this.late].map(async ({ pod }) => {
+        for (const end = performance.now() + patienceMs; performance.now() < end; await delay(50)) {
+          const [row] = await startLoop(pod, virtualIp, servicePort, { count: 1, timeoutMs: 200 }).finished();
+          if (row?.name !== undefined) return;
+        }
+        throw new ServalError('ERR_NOT_FOUND', {
+          subject: `service at ${virtualIp}`,
+          reason: `it does not answer pod ${pod.name}`,
+          remedy: `Read ${this.fleet.agent(pod.host.name).log}`,
+        });
+      }),
+    );
+  }
+}
