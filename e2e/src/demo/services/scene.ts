@@ -21,8 +21,8 @@ const virtualIp6 = 'fd96::80';
 const servicePort = 80;
 /** connections that the clients of a site hold, in so many rounds */
 const [heldInAll, rounds] = [300, 3];
-/** how often a client asks on each that it holds, ms */
-const askEveryMs = 1000;
+/** how often a client asks on each that it holds, ms: those of one round at once, the rounds in turn, so that every moment is felt */
+const askEveryMs = 600;
 /** new connections a second of a loop */
 const loopRate = 40;
 const patienceMs = 5000;
@@ -96,6 +96,7 @@ export class ServiceScene {
     const clients = await Promise.all(hosts.map((host) => newClient(`shop-${host}`, host)));
     const late = await newClient(`late-${hosts[0]}`, hosts[0] ?? '');
     const all = [...clients, late];
+    await serve(fleet, replicas, all);
     const recorders = {
       fabric: await lab.recordFabric(),
       clients: await lab.record(
@@ -104,9 +105,7 @@ export class ServiceScene {
         { filter: `tcp[tcpflags] & tcp-syn != 0 or host ${virtualIp} or host ${virtualIp6}` },
       ),
     };
-    const scene = new ServiceScene(lab, fleet, replicas, clients, late, recorders);
-    await scene.serve();
-    return scene;
+    return new ServiceScene(lab, fleet, replicas, clients, late, recorders);
   }
 
   get rows(): ClientRows[] {
@@ -128,20 +127,23 @@ export class ServiceScene {
    * not be even in the meantime, and what spills over then comes home slowly.
    */
   async startEven(): Promise<void> {
-    for (let round = 0; round < rounds; round++)
-      await Promise.all(this.clients.map((client) => client.hold(heldInAll / rounds)));
+    await inRounds(() => Promise.all(this.clients.map((client) => client.hold(heldInAll / rounds))));
     for (const client of this.clients) client.start();
   }
 
   /** As many again in the first site. */
   async crowd(): Promise<void> {
     this.late.start();
-    for (let round = 0; round < rounds; round++) await this.late.hold(heldInAll / rounds);
+    await inRounds(() => this.late.hold(heldInAll / rounds));
   }
 
-  /** Kills a replica's process. Resolves when it is gone: when it was killed, and when it was gone. */
-  async kill({ name, process: { pid } }: Replica): Promise<{ at: number; goneAt: number }> {
+  /**
+   * A replica crashes as with its machine: nobody says goodbye, neither the process nor its kernel. (Where the process alone ends,
+   * its kernel refuses whoever connects in the 20 ms or so before the other nodes know.) Resolves when it is gone.
+   */
+  async crash({ name, pod, process: { pid } }: Replica): Promise<{ at: number; goneAt: number }> {
     const at = Date.now();
+    await pod.run('ip', ['link', 'set', pod.interface, 'down']);
     process.kill(pid, 'SIGKILL');
     while (existsSync(`/proc/${pid}`)) {
       if (Date.now() > at + patienceMs)
@@ -184,35 +186,36 @@ export class ServiceScene {
       ),
     };
   }
+}
 
-  private async serve(): Promise<void> {
-    const service = new LabService(
-      this.fleet,
-      'demo/web',
-      {
-        virtualIPs: [virtualIp, virtualIp6],
-        ports: [{ name: 'http', port: servicePort, protocol: 'TCP' }],
-      },
-      replicaPort,
-    );
-    service.set(this.replicas.map(({ pod }) => ({ pod })));
-    await this.served();
-  }
+/** Declares the service; resolves when each host's agent gives its clients a replica. */
+async function serve(fleet: Fleet, replicas: readonly Replica[], clients: readonly Client[]): Promise<void> {
+  const service = new LabService(
+    fleet,
+    'demo/web',
+    {
+      virtualIPs: [virtualIp, virtualIp6],
+      ports: [{ name: 'http', port: servicePort, protocol: 'TCP' }],
+    },
+    replicaPort,
+  );
+  service.set(replicas.map(({ pod }) => ({ pod })));
+  await Promise.all(clients.map(({ pod }) => served(fleet, pod)));
+}
 
-  /** Resolves when each host's agent gives its clients a replica. */
-  private async served(): Promise<void> {
-    await Promise.all(
-      [...this.clients, this.late].map(async ({ pod }) => {
-        for (const end = performance.now() + patienceMs; performance.now() < end; await delay(50)) {
-          const [row] = await startLoop(pod, virtualIp, servicePort, { count: 1, timeoutMs: 200 }).finished();
-          if (row?.name !== undefined) return;
-        }
-        throw new ServalError('ERR_NOT_FOUND', {
-          subject: `service at ${virtualIp}`,
-          reason: `it does not answer pod ${pod.name}`,
-          remedy: `Read ${this.fleet.agent(pod.host.name).log}`,
-        });
-      }),
-    );
+async function served(fleet: Fleet, pod: Pod): Promise<void> {
+  for (const end = performance.now() + patienceMs; performance.now() < end; await delay(50)) {
+    const [row] = await startLoop(pod, virtualIp, servicePort, { count: 1, timeoutMs: 200 }).finished();
+    if (row?.name !== undefined) return;
   }
+  throw new ServalError('ERR_NOT_FOUND', {
+    subject: `service at ${virtualIp}`,
+    reason: `it does not answer pod ${pod.name}`,
+    remedy: `Read ${fleet.agent(pod.host.name).log}`,
+  });
+}
+
+async function inRounds(work: () => Promise<unknown>): Promise<void> {
+  for (let round = 0; round < rounds; round++)
+    await Promise.all([work(), delay(round + 1 < rounds ? askEveryMs / rounds : 0)]);
 }

@@ -34,9 +34,9 @@ export async function runServices(lab: Lab, fleet: Fleet, progress: Progress): P
     await scene.crowd();
     await delay(watchMs.crowded);
   });
-  const killed = await progress.run(`kill -9 ${victim}`, async () => {
-    const found = await scene.kill(scene.replica(victim));
-    steps.push({ name: `${victim} is killed`, at: found.at });
+  const killed = await progress.run(`unplug ${victim} and kill it (-9): nobody says goodbye`, async () => {
+    const found = await scene.crash(scene.replica(victim));
+    steps.push({ name: `${victim} crashes`, at: found.at });
     await delay(watchMs.killed);
     return { replica: victim, ...found };
   });
@@ -51,6 +51,7 @@ export async function runServices(lab: Lab, fleet: Fleet, progress: Progress): P
   });
   return await progress.run('look at what clients and wire have seen', async () => {
     await scene.stopClients();
+    if (process.env['SERVAL_DEMO_DEBUG']) console.error(JSON.stringify({ steps, moved, rows: scene.rows }));
     const observed: Observed = {
       replicas: scene.replicas,
       steps,
