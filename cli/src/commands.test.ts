@@ -109,6 +109,50 @@ describe('serval', () => {
     ]);
   });
 
+  it('shows services, and one of them', async () => {
+    const [policy, ports] = [{ attempts: 1 }, [] as unknown[]];
+    const one = { name: 'default/cart', virtualIPs: [], policy, inUse: true, ports, problems: [] };
+    await agent(says([one]));
+    expect(await run(['services'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^SERVICE .*\ndefault\/cart/),
+    });
+    expect(JSON.parse((await run(['services', '-o', 'json'])).out)).toEqual([one]);
+    expect(await run(['services', 'cart'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^default\/cart: locality/),
+    });
+    expect(parse((await run(['services', 'shop/cart', '-o', 'yaml'])).out)).toEqual(one);
+    expect(asked.map(([, path]) => path)).toEqual([
+      '/v1/services',
+      '/v1/services',
+      '/v1/services?name=default%2Fcart',
+      '/v1/services?name=shop%2Fcart',
+    ]);
+  });
+
+  it('resolves a name, and fails where connect() would', async () => {
+    const answer = {
+      asked: { address: '10.96.0.1', port: 80 },
+      protocol: 'tcp',
+      outcome: 'refused',
+      reason: 'why',
+    };
+    const view = { name: 'cart', from: 'default/web', problems: [], answers: [{ ...answer, fails: true }] };
+    const views = [view, view, { ...view, answers: [{ ...answer, outcome: 'asItIs', fails: false }] }];
+    await agent((request, response) => says(views.shift())(request, response));
+    const ran = await run(['resolve', 'cart', '--from', 'web', '--port', 'http', '--protocol', 'tcp']);
+    expect([ran.code, ran.err]).toEqual([1, '']);
+    expect(ran.out).toMatch(/^10\.96\.0\.1:80\/tcp from default\/web: refused/);
+    expect((await run(['resolve', '[fd00::1]:80', '-o', 'json'])).code).toBe(1);
+    expect((await run(['resolve', 'cart'])).code).toBe(0);
+    expect(asked.map(([, path]) => path)).toEqual([
+      '/v1/resolve?name=cart&from=default%2Fweb&port=http&protocol=tcp',
+      '/v1/resolve?name=%5Bfd00%3A%3A1%5D%3A80',
+      '/v1/resolve?name=cart',
+    ]);
+  });
+
   it('asks for a migration, and says how to follow it', async () => {
     await agent(moves());
     const ran = await run(['migrate', 'redis-0', '--to', 'host-2', '--mover', 'external', '--name', 'm']);
@@ -226,6 +270,8 @@ describe('serval', () => {
     [['migrate', 'x']],
     [['flows', '-o', 'xml']],
     [['migrate', 'x', '--to', 'h', '--mover', 'van']],
+    [['resolve']],
+    [['resolve', 'x', '--protocol', 'sctp']],
   ])('calls %j wrong usage', async (words) => {
     const ran = await run(words);
     expect([ran.code, ran.out]).toEqual([2, '']);

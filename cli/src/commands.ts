@@ -6,7 +6,9 @@ import {
   type MigrationRequest,
   type MoverName,
   type PodView,
+  type ResolveView,
   type ServalMigration,
+  type ServiceView,
   type StatusView,
 } from '@serval/api';
 import { Command, CommanderError, Option } from 'commander';
@@ -21,6 +23,7 @@ import {
   summary,
   type TextOptions,
 } from './describe.js';
+import { resolveFails, resolveLines, serviceDetail, serviceLines } from './describe-services.js';
 import { follow } from './follow.js';
 import { Progress, type Screen } from './progress.js';
 import { printable } from './text.js';
@@ -91,6 +94,7 @@ function serval(around: Surroundings, finish: (code: number) => void): Command {
     .exitOverride()
     .addHelpText('after', exitCodesHelp);
   addLists(program, around);
+  addServices(program, around, finish);
   addMigrations(program, around, finish);
   return program;
 }
@@ -118,6 +122,47 @@ function addLists(program: Command, around: Surroundings): void {
     const pods = await new AgentClient(socket).call<PodView[]>('GET', '/v1/pods');
     print(around.screen, output, pods, podLines);
   });
+}
+
+interface ResolveOptions extends Common {
+  from?: string;
+  port?: string;
+  protocol?: string;
+}
+
+function addServices(program: Command, around: Surroundings, finish: (code: number) => void): void {
+  const { screen } = around;
+  command(
+    program,
+    around,
+    'services [name]',
+    'The service table: virtual IPs, rule, replicas; with a name (namespace/name), all about one',
+  ).action(async (name: string | undefined, { output, socket }: Common) => {
+    const query = name === undefined ? '' : `?name=${encodeURIComponent(namespaced(name))}`;
+    const services = await new AgentClient(socket).call<ServiceView[]>('GET', `/v1/services${query}`);
+    if (name === undefined) print(screen, output, services, serviceLines);
+    else for (const service of services) print(screen, output, service, serviceDetail);
+  });
+  command(
+    program,
+    around,
+    'resolve <name>',
+    'Which replica a connect() to a service would get, and why; the name is service, namespace/service, ' +
+      'service.namespace.svc.cluster.local or an address, each with :port or without',
+  )
+    .option('--from <pod>', "the client (namespace/name), a pod of this node; default: the host's processes")
+    .option('--port <port>', "number, or name, of the service's port; default: all of them")
+    .addOption(new Option('--protocol <protocol>', 'of the port').choices(['tcp', 'udp']))
+    .action(async (name: string, options: ResolveOptions) => {
+      const { from, port, protocol, output, socket } = options;
+      const wanted = { name, from: from === undefined ? undefined : namespaced(from), port, protocol };
+      const query = new URLSearchParams(
+        Object.entries(wanted).filter((each): each is [string, string] => each[1] !== undefined),
+      );
+      const view = await new AgentClient(socket).call<ResolveView>('GET', `/v1/resolve?${query.toString()}`);
+      print(screen, output, view, resolveLines);
+      finish(resolveFails(view) ? exitCode.failed : exitCode.done);
+    });
 }
 
 function addMigrations(program: Command, around: Surroundings, finish: (code: number) => void): void {

@@ -8,6 +8,15 @@ export function formatMs(ms: number): string {
   return ms < 9999.5 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** Of a part from 0 to 1; one digit below 10 %, none above. What is more than nothing does not look like it. */
+export function formatPercent(part: number): string {
+  if (!Number.isFinite(part)) return '?';
+  const percent = part * 100;
+  if (percent === 0) return '0 %';
+  if (percent < 0.05) return '<0.1 %';
+  return `${percent < 9.95 ? percent.toFixed(1) : percent.toFixed(0)} %`;
+}
+
 /** Rounded down to the largest unit that is not 0. */
 export function formatAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -34,7 +43,8 @@ export function formatCounts(counts: Readonly<Record<string, number>>): string {
 
 /** Columns as wide as they have to be; the last one is not padded. */
 export function renderTable(rows: ReadonlyArray<readonly string[]>): string[] {
-  const columns = Math.max(0, ...rows.map((row) => row.length));
+  // There may be 100,000 rows: more than one call takes arguments.
+  const columns = rows.reduce((most, row) => Math.max(most, row.length), 0);
   const widths = Array.from({ length: columns }, (_, column) =>
     rows.reduce((width, row) => Math.max(width, (row[column] ?? '').length), 0),
   );

@@ -299,13 +299,22 @@ SAL_INLINE void sal_state_changed(struct bpf_sock_ops *ops)
 	sal_tell(ops, SAL_EVENT_REFUSED, 0);
 }
 
+/* What is not among these is most of what the kernel calls for, nine times a connection. */
+#define SAL_OPS                                                                                      \
+	(1 << BPF_SOCK_OPS_TCP_CONNECT_CB | 1 << BPF_SOCK_OPS_TIMEOUT_INIT | 1 << BPF_SOCK_OPS_RTO_CB |  \
+	 1 << BPF_SOCK_OPS_STATE_CB | 1 << BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+
 SEC("sockops")
 int sal_handshake(struct bpf_sock_ops *ops)
 {
 	struct sal_resolved *resolved;
+	__u32 op = ops->op;
 	int timeout;
 
-	switch (ops->op) {
+	if (op > 31 || !(1U << op & SAL_OPS))
+		return 1;
+
+	switch (op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		if (sal_resolved_of(ops))
 			bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_RTO_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG);

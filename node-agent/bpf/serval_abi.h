@@ -200,6 +200,7 @@ enum sal_balance {
 /* Bits of sal_service.flags. */
 enum sal_service_flag {
 	SAL_SERVICE_OWN = 1, /* a pod that is a replica gets itself */
+	SAL_SERVICE_EVEN = 2, /* all replicas alike, by chance: there are no choices to be looked at */
 };
 
 struct sal_endpoint {
@@ -229,14 +230,14 @@ struct sal_choices {
 };
 
 /*
- * A replica, and what this node's sockets have seen of it, in one cache line as a rule: with 10,000 services each further
- * place that a connect() had to look at cost it 0.1 us.
+ * A replica, and what this node's sockets have seen of it: half a cache line. With 10,000 services each further line that a
+ * connect() has to look at costs it 0.1 us.
  */
 struct sal_replica {
 	struct sal_endpoint at; /* without protocol */
 	__u32 rtt_us; /* of SYN and its answer, smoothed; 0: none yet */
-	__u64 connections; /* established; of UDP: sockets that were given it */
-	__u64 failures; /* SYNs that were not answered in time, or refused */
+	__u32 connections; /* established; of UDP: sockets that were given it */
+	__u32 failures; /* SYNs that were not answered in time, or refused */
 };
 
 struct sal_service_count {

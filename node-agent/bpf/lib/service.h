@@ -63,21 +63,31 @@ SAL_INLINE bool sal_own_replica(const struct sal_service *service, __u64 netns, 
 	return true;
 }
 
+/* By the choices: they have each replica as often as its weight says. */
+SAL_INLINE bool sal_weighted_choice(const struct sal_service *service, __u32 turn, __u32 *number)
+{
+	__u32 at = service->choices + turn % service->size;
+	__u32 index = at / 2;
+	const struct sal_choices *choices = bpf_map_lookup_elem(&sal_choices, &index);
+
+	if (!choices)
+		return false;
+	*number = choices->number[at & 1];
+	return true;
+}
+
 /* NULL where the service has none. `place` is where it is in sal_replicas. */
 SAL_INLINE struct sal_replica *sal_choose(const struct sal_service *service, __u64 netns, __u32 turn, __u32 *place)
 {
-	const struct sal_choices *choices;
-	__u32 index, number, at;
+	__u32 number;
 
 	if (!service->size)
 		return NULL;
 	if (!sal_own_replica(service, netns, &number)) {
-		at = service->choices + turn % service->size;
-		index = at / 2;
-		choices = bpf_map_lookup_elem(&sal_choices, &index);
-		if (!choices)
+		if (service->flags & SAL_SERVICE_EVEN)
+			number = turn % service->size;
+		else if (!sal_weighted_choice(service, turn, &number))
 			return NULL;
-		number = choices->number[at & 1];
 	}
 	*place = service->replicas + number;
 	return bpf_map_lookup_elem(&sal_replicas, place);

@@ -364,7 +364,7 @@ async function serveHere(
   config: AgentConfig,
   version: string,
   { datapath, store, nodes }: Ground,
-  { core, pods, book, external, dispatch, metrics, reports, log }: LocalParts,
+  { core, pods, book, external, dispatch, metrics, reports, services, log }: LocalParts,
   closers: Closer[],
 ): Promise<void> {
   const ready: Record<string, Check> = {
@@ -386,6 +386,7 @@ async function serveHere(
     phaseOf: (role, migration) => core.phase(role, migration),
     openMigrations: () => core.open(),
     reports: () => reports.views(),
+    services,
     checks: () => runChecks(ready),
   });
   const api = await startLocalApi(config.socket, facade, (error) =>

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ServalError, apiVersion, type MigrationRequest, type ServalMigration } from '@serval/api';
 import { startLocalApi, type AgentFacade, type LocalApi } from './api.js';
+import type { ResolveQuestion } from './services/resolve.js';
 
 let folder = '';
 let socket = '';
@@ -64,6 +65,18 @@ class FakeAgent implements AgentFacade {
   };
   pods = () => Promise.resolve([]);
   reports = () => [{ node: 'host-2', silentMs: 7 } as never];
+  services = (name?: string) => {
+    this.asked.push(['services', name]);
+    if (this.failure !== undefined) throw this.failure;
+    return this.#services();
+  };
+  *#services() {
+    for (const name of ['a/b', 'a/c']) yield { name, ports: [].values() } as never;
+  }
+  resolve = (question: ResolveQuestion) => {
+    this.asked.push(['resolve', question]);
+    return { name: question.name, answers: [{ fails: true }].values() } as never;
+  };
   migrations = () => (this.current === undefined ? [] : [this.current]);
   migration = (name: string) => (name === 'm' || name === '00000000000000aa' ? this.current : undefined);
   watchMigration = (name: string, handler: (migration: ServalMigration | undefined) => void) => {
@@ -136,6 +149,33 @@ describe('the local API', () => {
       ['restored', 'a b'],
       ['abort', 'm'],
     ]);
+  });
+
+  it('tells the service table, and what a connect() would get', async () => {
+    const agent = await started();
+    expect(await call('GET', '/v1/services')).toEqual({
+      status: 200,
+      json: [
+        { name: 'a/b', ports: [] },
+        { name: 'a/c', ports: [] },
+      ],
+    });
+    await call('GET', '/v1/services?name=a%2Fb');
+    expect(await call('GET', '/v1/resolve?name=b')).toEqual({
+      status: 200,
+      json: { name: 'b', answers: [{ fails: true }] },
+    });
+    await call('GET', '/v1/resolve?name=b&from=a%2Fp&port=http&protocol=udp');
+    expect(agent.asked).toEqual([
+      ['services', undefined],
+      ['services', 'a/b'],
+      ['resolve', { name: 'b', from: 'host/processes' }],
+      ['resolve', { name: 'b', from: 'a/p', port: 'http', protocol: 'udp' }],
+    ]);
+    agent.failure = new ServalError('ERR_NOT_FOUND', { subject: 's', reason: 'r', remedy: 'm' });
+    expect(await call('GET', '/v1/services?name=a%2Fx')).toMatchObject({ status: 404 });
+    for (const path of ['/v1/resolve', '/v1/resolve?name=b&protocol=sctp'])
+      expect(await call('GET', path)).toMatchObject({ status: 400, json: { code: 'ERR_BAD_INPUT' } });
   });
 
   it.each([

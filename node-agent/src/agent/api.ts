@@ -15,6 +15,9 @@ import {
 } from '@serval/api';
 import { compile } from '@serval/kube-runtime';
 import type { AgentFacade } from './facade.js';
+import { streamJson } from './json-stream.js';
+import { hostName } from './services/clients.js';
+import type { ResolveQuestion } from './services/resolve.js';
 import { errorView, flowView } from './views.js';
 
 export type { AgentFacade } from './facade.js';
@@ -74,6 +77,13 @@ const routes: Readonly<Record<string, Readonly<Record<string, Handle>>>> = {
       const flows = await agent.flows(url.searchParams.get('pod') ?? undefined);
       json(response, 200, flows.map(flowView));
     },
+  },
+  '/v1/services': {
+    GET: ({ agent, response, url }) =>
+      streamJson(response, 200, agent.services(url.searchParams.get('name') ?? undefined)),
+  },
+  '/v1/resolve': {
+    GET: ({ agent, response, url }) => streamJson(response, 200, agent.resolve(question(url))),
   },
   '/v1/migrations': {
     GET: ({ agent, response }) => Promise.resolve(json(response, 200, agent.migrations())),
@@ -189,6 +199,21 @@ function line(migration: ServalMigration): string {
 }
 
 // --- requests
+
+function question({ searchParams }: URL): ResolveQuestion {
+  const name = searchParams.get('name') ?? '';
+  if (name === '') throw badRequest('query', 'it names nothing to resolve', 'Ask for /v1/resolve?name=NAME');
+  const protocol = searchParams.get('protocol');
+  if (protocol !== null && protocol !== 'tcp' && protocol !== 'udp')
+    throw badRequest('field "protocol"', `it is ${JSON.stringify(protocol)}`, 'Say tcp or udp');
+  const port = searchParams.get('port');
+  return {
+    name,
+    from: searchParams.get('from') ?? hostName,
+    ...(port === null ? {} : { port }),
+    ...(protocol === null ? {} : { protocol }),
+  };
+}
 
 const longestBody = 65_536;
 

@@ -4,11 +4,15 @@ import type {
   MigrationRequest,
   PodView,
   ReportView,
+  ResolveView,
   ServalMigration,
+  ServiceView,
   StatusView,
   SwitchedView,
 } from '@serval/api';
 import type { FlowStatus } from '../datapath/types.js';
+import type { Lazily } from './json-stream.js';
+import type { ResolveQuestion } from './services/resolve.js';
 
 export interface AgentFacade {
   status(): Promise<StatusView>;
@@ -17,6 +21,10 @@ export interface AgentFacade {
   pods(): Promise<PodView[]>;
   /** of all nodes; whoever asks is given the load of replicas too, from the next second on, for 10 s */
   reports(): ReportView[];
+  /** of one service (`namespace/name`) or of all, each made when its turn comes. @throws ServalError ERR_NOT_FOUND */
+  services(name?: string): Iterable<Lazily<ServiceView>>;
+  /** What a connect() would get. @throws ServalError ERR_NOT_FOUND (service, port, pod), ERR_BAD_INPUT (name) */
+  resolve(question: ResolveQuestion): Lazily<ResolveView>;
   migrations(): ServalMigration[];
   /** by name, or by migration id */
   migration(nameOrId: string): ServalMigration | undefined;

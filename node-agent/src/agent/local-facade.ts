@@ -10,7 +10,9 @@ import {
   type MigrationRequest,
   type PodView,
   type ReportView,
+  type ResolveView,
   type ServalMigration,
+  type ServiceView,
   type StatusView,
   type SwitchedView,
 } from '@serval/api';
@@ -21,7 +23,10 @@ import type { ExternalMover } from '../movers/external.js';
 import type { Event, Role } from '../protocol/effects.js';
 import type { MigrationBook } from './book.js';
 import type { AgentFacade } from './facade.js';
+import type { Lazily } from './json-stream.js';
 import type { PodRegistry } from './pods.js';
+import type { AgentServices } from './services/index.js';
+import type { ResolveQuestion } from './services/resolve.js';
 
 export interface FacadeDeps {
   node: string;
@@ -38,6 +43,7 @@ export interface FacadeDeps {
   phaseOf: (role: Role, migration: string) => string | undefined;
   openMigrations: () => Record<Role, number>;
   reports: () => ReportView[];
+  services: Pick<AgentServices, 'views' | 'resolve'>;
   checks: () => Promise<CheckView[]>;
 }
 
@@ -94,6 +100,14 @@ export class LocalFacade implements AgentFacade {
 
   reports(): ReportView[] {
     return this.deps.reports();
+  }
+
+  services(name?: string): Iterable<Lazily<ServiceView>> {
+    return this.deps.services.views(name);
+  }
+
+  resolve(question: ResolveQuestion): Lazily<ResolveView> {
+    return this.deps.services.resolve(question);
   }
 
   migrations(): ServalMigration[] {

@@ -103,6 +103,7 @@ export const salBalance = {
 
 export const salServiceFlag = {
   OWN: 1,
+  EVEN: 2,
 } as const;
 
 export const salEventKind = {
@@ -598,26 +599,26 @@ export const salChoices = {
 export interface SalReplica {
   at: SalEndpoint;
   rttUs: number;
-  connections: bigint;
-  failures: bigint;
+  connections: number;
+  failures: number;
 }
 
 export const salReplica = {
-  size: 40,
-  offset: { at: 0, rttUs: 20, connections: 24, failures: 32 },
+  size: 32,
+  offset: { at: 0, rttUs: 20, connections: 24, failures: 28 },
   read(buffer: Buffer, at = 0): SalReplica {
     return {
       at: salEndpoint.read(buffer, at),
       rttUs: buffer.readUInt32LE(at + 20),
-      connections: buffer.readBigUInt64LE(at + 24),
-      failures: buffer.readBigUInt64LE(at + 32),
+      connections: buffer.readUInt32LE(at + 24),
+      failures: buffer.readUInt32LE(at + 28),
     };
   },
   write(buffer: Buffer, at: number, value: SalReplica): void {
     salEndpoint.write(buffer, at, value.at);
     buffer.writeUInt32LE(value.rttUs, at + 20);
-    buffer.writeBigUInt64LE(value.connections, at + 24);
-    buffer.writeBigUInt64LE(value.failures, at + 32);
+    buffer.writeUInt32LE(value.connections, at + 24);
+    buffer.writeUInt32LE(value.failures, at + 28);
   },
 } as const;
 

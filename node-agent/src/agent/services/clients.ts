@@ -3,6 +3,7 @@ import type { EbpfServices } from '../../datapath/services/index.js';
 import { native } from '../../native.js';
 import { OneAtATime } from '../one-at-a-time.js';
 import type { AgentPod, PodRegistry } from '../pods.js';
+import type { Client } from './choice.js';
 
 export interface ClientsDeps {
   services: Pick<EbpfServices, 'setClients' | 'addClient' | 'removeClient'>;
@@ -13,7 +14,7 @@ export interface ClientsDeps {
 }
 
 /** The host's own processes, where no pod of the resources stands for them. */
-const hostName = 'host/processes';
+export const hostName = 'host/processes';
 
 export class Clients {
   private readonly pods = new Map<bigint, AgentPod>();
@@ -35,6 +36,16 @@ export class Clients {
 
   podOf(cookie: bigint): AgentPod | undefined {
     return this.pods.get(cookie);
+  }
+
+  /** As the kernel knows a pod, or the host's processes; undefined where nothing is resolved for it. */
+  find(name: string): Client | undefined {
+    const { pods, hostNetns } = this.deps;
+    const netns = name === hostName ? hostNetns : pods.get(name)?.netns;
+    const cookie = netns === undefined ? undefined : this.cookies.get(netns);
+    const pod = cookie === undefined ? undefined : this.pods.get(cookie);
+    // Pods that share a namespace are one client, under the name of one of them.
+    return cookie === undefined || pod === undefined ? undefined : { cookie, number: clientNumber(pod.name) };
   }
 
   cookieOf(netns: string): bigint | undefined {
@@ -63,10 +74,24 @@ export class Clients {
     const cookie = this.cookies.get(netns);
     this.cookies.delete(netns);
     if (cookie === undefined) return Promise.resolve();
-    this.pods.delete(cookie);
-    this.deps.services.removeClient(cookie);
+    const heir = this.heirOf(netns, cookie);
+    if (heir === undefined) {
+      this.pods.delete(cookie);
+      this.deps.services.removeClient(cookie);
+    } else {
+      this.cookies.set(heir.netns, cookie);
+      this.pods.set(cookie, heir);
+      this.deps.services.addClient({ cookie, number: clientNumber(heir.name) });
+    }
     this.changed();
     return Promise.resolve();
+  }
+
+  /** Pods of the host's network share its namespace with each other and with the host's own processes. */
+  private heirOf(netns: string, cookie: bigint): AgentPod | undefined {
+    const { hostNetns, pods } = this.deps;
+    const all = [...pods.all(), ...(hostNetns === undefined ? [] : [hostPod(hostNetns)])];
+    return all.find((pod) => pod.netns === netns || this.cookies.get(pod.netns) === cookie);
   }
 
   private changed(): void {

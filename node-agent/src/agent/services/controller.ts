@@ -43,6 +43,14 @@ export interface ServiceState {
   problems: ServiceProblem[];
 }
 
+/** What is at a virtual IP. */
+export interface ServedPort {
+  /** of the service */
+  name: string;
+  policy: ServicePolicy;
+  port: PlannedPort;
+}
+
 interface Use {
   /** somebody connected last, ms */
   at: number;
@@ -116,10 +124,6 @@ export class ServiceController {
 
   // --- what is asked
 
-  states(): ServiceState[] {
-    return [...this.index.names()].flatMap((name) => this.state(name) ?? []);
-  }
-
   state(name: string): ServiceState | undefined {
     const service = this.index.service(name);
     const plan = this.plans.get(name);
@@ -128,19 +132,33 @@ export class ServiceController {
     return { service, policy: plan.policy, ports: [...plan.ports.values()], problems };
   }
 
+  /** Of all services, in no order. */
+  names(): string[] {
+    return [...this.index.names()];
+  }
+
   /** Who serves at a virtual IP. */
-  at(asked: Endpoint, protocol: Protocol = 'tcp'): { policy: ServicePolicy; port: PlannedPort } | undefined {
+  at(asked: Endpoint, protocol: Protocol = 'tcp'): ServedPort | undefined {
     const owner = this.owners.get(serviceKey({ ...asked, protocol }));
     const plan = owner && this.plans.get(owner.name);
     const port = owner && plan?.ports.get(owner.port);
-    return plan && port && { policy: plan.policy, port };
+    return plan && port && { name: owner.name, policy: plan.policy, port };
+  }
+
+  /** All that is served. */
+  *served(): Generator<ServiceAddress> {
+    for (const plan of this.plans.values()) yield* rulesOf(plan);
+  }
+
+  /** Somebody connected to it within the last minute. */
+  isInUse(name: string): boolean {
+    return (this.uses.get(name)?.at ?? -Infinity) >= this.now() - usedMs;
   }
 
   /** Replicas of services that were used of late. */
   *inUse(): Generator<Replica> {
-    const since = this.now() - usedMs;
-    for (const [name, { at }] of this.uses)
-      if (at >= since)
+    for (const name of this.uses.keys())
+      if (this.isInUse(name))
         for (const port of this.plans.get(name)?.ports.values() ?? []) yield* port.planned.plan.replicas;
   }
 
@@ -194,20 +212,23 @@ export class ServiceController {
   }
 
   private async flush(): Promise<void> {
-    this.index.settle();
-    while (this.dirty.size > 0 && !this.ended) {
-      const changed: ServiceRule[] = [];
-      const gone: ServiceAddress[] = [];
-      for (const name of first(this.dirty, planAtOnce)) {
-        this.dirty.delete(name);
-        this.plan(name, changed, gone);
-      }
-      // Before its first client can wait.
-      if (changed.some(isWaiting)) this.deps.services.holdBack(true);
-      await this.deps.services.table.change(changed, gone);
-      await nextTurn();
-    }
+    // What comes meanwhile may change who serves where: only when nothing is left is it done.
+    for (this.index.settle(); this.dirty.size > 0 && !this.ended; this.index.settle())
+      while (this.dirty.size > 0 && !this.ended) await this.flushSome();
     this.deps.onPlanned?.();
+  }
+
+  private async flushSome(): Promise<void> {
+    const changed: ServiceRule[] = [];
+    const gone: ServiceAddress[] = [];
+    for (const name of first(this.dirty, planAtOnce)) {
+      this.dirty.delete(name);
+      this.plan(name, changed, gone);
+    }
+    // Before its first client can wait.
+    if (changed.some(isWaiting)) this.deps.services.holdBack(true);
+    await this.deps.services.table.change(changed, gone);
+    await nextTurn();
   }
 
   private plan(name: string, changed: ServiceRule[], gone: ServiceAddress[]): void {

@@ -4,14 +4,19 @@ import type { Datapath, Endpoint } from '../../datapath/types.js';
 import type { ResourceStore } from '@serval/kube-runtime';
 import type { Logger } from '../log.js';
 import type { PodRegistry } from '../pods.js';
-import { Clients } from './clients.js';
+import { Clients, hostName } from './clients.js';
 import { ServiceController } from './controller.js';
 import { DeadReplicas } from './dead-replicas.js';
 import { Failover, type FailoverOutcome } from './failover.js';
 import { pick } from './pick.js';
+import { seenOf } from './planned-service.js';
+import { resolve, type ResolveQuestion } from './resolve.js';
 import { SocketRules } from './socket-rules.js';
 import { Waiting, type WaitOutcome } from './waiting.js';
+import { serviceView, type ViewSources } from './views.js';
 import type { ReplicaNews } from './replica-news.js';
+import type { Lazily } from '../json-stream.js';
+import { ServalError, type ResolveView, type ServiceView } from '@serval/api';
 
 export interface AgentServicesDeps {
   node: string;
@@ -118,6 +123,55 @@ export class AgentServices {
     const nodes = new Set<string>();
     for (const { node } of this.controller.inUse()) if (node !== undefined) nodes.add(node);
     return nodes;
+  }
+
+  /** The service table, one after the other as they are asked for, by name. @throws ServalError ERR_NOT_FOUND */
+  views(name?: string): Iterable<Lazily<ServiceView>> {
+    const names = name === undefined ? this.controller.names().sort() : [name];
+    if (name !== undefined && this.controller.state(name) === undefined)
+      throw new ServalError('ERR_NOT_FOUND', {
+        subject: `service ${name}`,
+        reason: 'this agent knows no ServalService of that name',
+        remedy: 'See `serval services`',
+      });
+    return this.viewsOf(names);
+  }
+
+  private *viewsOf(names: readonly string[]): Generator<Lazily<ServiceView>> {
+    for (const name of names) {
+      const state = this.controller.state(name);
+      if (state !== undefined) yield serviceView(state, this.controller.isInUse(name), this.viewSources());
+    }
+  }
+
+  /** What a connect() of a pod of this node would get. @throws ServalError ERR_BAD_INPUT, ERR_NOT_FOUND */
+  resolve(question: ResolveQuestion): Lazily<ResolveView> {
+    const { pods, services, news } = this.deps;
+    const { from } = question;
+    if (from !== hostName && pods.get(from) === undefined)
+      throw new ServalError('ERR_NOT_FOUND', {
+        subject: `pod ${from}`,
+        reason: 'this agent knows no such pod on its node',
+        remedy: 'See `serval pods`, and ask the agent of the node that hosts it',
+      });
+    return resolve(question, {
+      ...this.viewSources(),
+      services: this.controller,
+      idOf: (address) => services.table.idOf(address),
+      left: (address) => news.moved(address),
+      client: this.clients.find(from),
+      draw: Math.random,
+    });
+  }
+
+  private viewSources(): ViewSources {
+    return {
+      count: (address) => this.deps.services.table.count(address),
+      seen: (rules) => {
+        const seen = seenOf((rule) => this.deps.services.table.seen(rule), rules);
+        return ({ address, port }) => seen.get(`${address} ${port}`);
+      },
+    };
   }
 
   private take(event: SocketEvent): void {

@@ -13,6 +13,7 @@ import type {
   ReplicaSeen,
   ServicePolicy,
   ServiceProblem,
+  WeightedReplica,
 } from '../../services/types.js';
 
 /** One port of a service in one address family: planned once, for all its virtual IPs. */
@@ -66,6 +67,12 @@ export function protocolOf({ protocol }: PortReplicas): Protocol {
   return protocol === 'UDP' ? 'udp' : 'tcp';
 }
 
+/** How the kernel draws the number of a flow's choice. */
+export function balanceOf(policy: ServicePolicy): ServiceRule['balance'] {
+  if (isByClient(policy)) return 'BY_CLIENT';
+  return isInTurn(policy) ? 'IN_TURN' : 'RANDOM';
+}
+
 /** Its clients wait: nobody is there. */
 export function isWaiting({ rule, choices }: ServiceRule): boolean {
   return rule === 'DELAY' && choices.length === 0;
@@ -79,7 +86,7 @@ function plannedPort(
 ): PlannedPort {
   const { place, now, points } = input;
   const protocol = protocolOf(port);
-  const seen = seenOf(input, before?.rules ?? []);
+  const seen = seenOf(input.seen, before?.rules ?? []);
   const result = planService(
     {
       policy,
@@ -98,10 +105,11 @@ function plannedPort(
     rule,
     replicas,
     choices,
-    balance: isByClient(policy) ? 'BY_CLIENT' : isInTurn(policy) ? 'IN_TURN' : 'RANDOM',
+    balance: balanceOf(policy),
     synTimeoutMs: policy.attempts > 1 ? policy.synTimeoutMs : 0,
     own: ownReplicas(input, policy, replicas),
-  } as const;
+    ...(balanceOf(policy) === 'RANDOM' && isEven(replicas) ? { even: true } : {}),
+  };
   const rules = points
     .filter((point) => point.port === port.port && point.protocol === port.protocol)
     .filter(({ virtualIP }) => port.virtualIPs.includes(virtualIP))
@@ -113,8 +121,17 @@ function plannedPort(
   return { port, planned: result, rules };
 }
 
+/** Everybody gets as much as anybody: no table of choices says more than their number. */
+function isEven(replicas: readonly WeightedReplica[]): boolean {
+  const usual = replicas[0]?.weight ?? 0;
+  return usual > 0 && replicas.every(({ weight }) => Math.abs(weight - usual) < usual * 1e-6);
+}
+
 /** By address and port, of all virtual IPs together. */
-function seenOf({ seen }: PlanningInput, rules: readonly ServiceRule[]): Map<string, ReplicaSeen> {
+export function seenOf(
+  seen: (rule: ServiceRule) => readonly ReplicaSight[],
+  rules: readonly ServiceRule[],
+): Map<string, ReplicaSeen> {
   const all = new Map<string, ReplicaSeen>();
   for (const rule of rules)
     for (const { address, port, connections, failures, rttUs } of seen(rule)) {
@@ -150,6 +167,7 @@ function isSame(a: ServiceRule, b: ServiceRule): boolean {
     a.choices === b.choices &&
     a.rule === b.rule &&
     a.balance === b.balance &&
+    a.even === b.even &&
     a.synTimeoutMs === b.synTimeoutMs &&
     a.own.size === b.own.size &&
     a.replicas.length === b.replicas.length;

@@ -12,6 +12,7 @@ import {
   salReplica,
   salService,
   salServiceCount,
+  salServiceFlag,
 } from '../abi.generated.js';
 import { explained } from '../errors.js';
 import {
@@ -65,13 +66,9 @@ export class ServiceTable {
     const ids = new Set<number>();
     for (let i = 0; i < count; i++) {
       const key = Buffer.from(keys.subarray(i * salEndpoint.size, (i + 1) * salEndpoint.size));
-      const {
-        id,
-        choices,
-        size,
-        replicas,
-        count: replicaCount,
-      } = salService.read(values, i * salService.size);
+      const service = salService.read(values, i * salService.size);
+      const { id, choices, replicas, count: replicaCount } = service;
+      const size = service.flags & salServiceFlag.EVEN ? 0 : service.size;
       ids.add(id);
       this.entries.set(serviceKey(readServiceAddress(key)), {
         key,
@@ -179,7 +176,7 @@ export class ServiceTable {
   ): Entry {
     if (old === undefined) this.counts.fill(0, id * salServiceCount.size, (id + 1) * salServiceCount.size);
     const key = old?.key ?? endpointBytes(rule, rule.protocol);
-    return { key, id, choices, size: rule.choices.length, replicas, count: rule.replicas.length, rule };
+    return { key, id, choices, size: choicesOf(rule), replicas, count: rule.replicas.length, rule };
   }
 
   private placeReplicas(rule: ServiceRule, old: Entry | undefined): number | undefined {
@@ -215,8 +212,8 @@ export class ServiceTable {
   }
 
   private placeChoices(rule: ServiceRule, old: Entry | undefined): number | undefined {
-    if (rule.choices.length === 0) return 0;
-    if (old?.rule !== undefined && old.rule.choices === rule.choices) return old.choices;
+    if (choicesOf(rule) === 0) return 0;
+    if (old !== undefined && old.size > 0 && old.rule?.choices === rule.choices) return old.choices;
     const start = this.choiceRegions.take(rule.choices.length);
     if (start !== undefined) this.choices.set(rule.choices, start);
     return start;
@@ -265,11 +262,21 @@ export class ServiceTable {
     for (const netns of rule?.own.keys() ?? []) this.maps.sal_own_replicas.delete(ownKey(netns, id));
   }
 
+  /** The number that the kernel knows it by, which a choice by client goes by; undefined for what is not in the table. */
+  idOf(address: ServiceAddress): number | undefined {
+    return this.entries.get(serviceKey(address))?.id;
+  }
+
   count(address: ServiceAddress): ServiceCount {
     const entry = this.entries.get(serviceKey(address));
-    if (entry === undefined) return { resolved: 0, refused: 0, waited: 0 };
-    const { refused, waited } = salServiceCount.read(this.counts, entry.id * salServiceCount.size);
-    return { resolved: this.connections(entry), refused: Number(refused), waited: Number(waited) };
+    if (entry === undefined) return { turn: 0, resolved: 0, refused: 0, waited: 0 };
+    const { turn, refused, waited } = salServiceCount.read(this.counts, entry.id * salServiceCount.size);
+    return {
+      turn: Number(turn),
+      resolved: this.connections(entry),
+      refused: Number(refused),
+      waited: Number(waited),
+    };
   }
 
   /** Connections so far, and failures: changes whenever the service is used. */
@@ -290,28 +297,20 @@ export class ServiceTable {
         address: replica,
         port,
         protocol: address.protocol,
-        connections: Number(connections),
-        failures: Number(failures),
+        connections,
+        failures,
         rttUs,
       });
     }
     return sights;
   }
 
-  /** By whole numbers of 32 bits: 100,000 replicas are looked at each second. */
   private connections({ replicas, count }: Entry): number {
     const at = salReplica.offset.connections;
     let sum = 0;
-    for (let i = replicas; i < replicas + count; i++) {
+    for (let i = replicas; i < replicas + count; i++)
       sum += this.replicas.readUInt32LE(i * replicaStride + at);
-      sum += this.replicas.readUInt32LE(i * replicaStride + at + 4) * 0x100000000;
-    }
     return sum;
-  }
-
-  /** What BY_CLIENT goes by, and where its counters are. */
-  idOf(address: ServiceAddress): number | undefined {
-    return this.entries.get(serviceKey(address))?.id;
   }
 
   usage(): { services: number; choices: number; replicas: number } {
@@ -336,6 +335,11 @@ function withoutShared(old: Entry, next: Entry): Entry {
     size: next.size > 0 && old.choices === next.choices ? 0 : old.size,
     count: next.count > 0 && old.replicas === next.replicas ? 0 : old.count,
   };
+}
+
+/** How many of its choices the kernel has to look at. */
+function choicesOf({ even, choices }: ServiceRule): number {
+  return even === true ? 0 : choices.length;
 }
 
 function replicaName({ address, port }: { address: string; port: number }): string {

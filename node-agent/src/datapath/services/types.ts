@@ -17,6 +17,8 @@ export interface ServiceRule extends ServiceAddress {
   replicas: readonly Endpoint[];
   /** numbers of replicas; a flow takes one of these */
   choices: Uint32Array;
+  /** by chance, all alike: the kernel draws one of the replicas without a look at the choices */
+  even?: boolean;
   /** how long a SYN waits for an answer, ms; 0: as the kernel has it */
   synTimeoutMs: number;
   /** clients that are replicas themselves and get themselves: cookie of their namespace, number of the replica */
@@ -25,6 +27,8 @@ export interface ServiceRule extends ServiceAddress {
 
 /** How often, since the service is there. */
 export interface ServiceCount {
+  /** whose turn it is, where replicas have turns */
+  turn: number;
   /** connections that were established; of UDP, sockets that were given a replica */
   resolved: number;
   refused: number;
