@@ -1,7 +1,7 @@
 /** The second scene's world, in the lab and with the agents of the first: replicas, clients, and who listens to the wire. */
 import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ServalError, type ServalMigration } from '@serval/api';
+import { ServalError, type ServalMigration, type ServiceView } from '@serval/api';
 import {
   startHold,
   startLoop,
@@ -10,14 +10,16 @@ import {
   type HoldClient,
   type LineClient,
 } from '../../clients/index.js';
-import { LabService, type Fleet } from '../../fleet/index.js';
+import { ask, LabService, type AgentProcess, type Fleet } from '../../fleet/index.js';
 import { auditRecording, packetLine, type Lab, type Pod, type Recorder } from '../../lab/index.js';
 import type { Movable } from '../../traffic/index.js';
 import type { ClientRows, Recorded } from './tally.js';
 
+const serviceName = 'demo/web';
 const replicaPort = 8080;
-export const virtualIp = '10.96.0.80';
+const virtualIp = '10.96.0.80';
 const virtualIp6 = 'fd96::80';
+const families = 2;
 const servicePort = 80;
 /** connections that the clients of a site hold, in so many rounds */
 const [heldInAll, rounds] = [300, 3];
@@ -96,7 +98,7 @@ export class ServiceScene {
     const clients = await Promise.all(hosts.map((host) => newClient(`shop-${host}`, host)));
     const late = await newClient(`late-${hosts[0]}`, hosts[0] ?? '');
     const all = [...clients, late];
-    await serve(fleet, replicas, all);
+    await serve(fleet, replicas);
     const recorders = {
       fabric: await lab.recordFabric(),
       clients: await lab.record(
@@ -123,8 +125,8 @@ export class ServiceScene {
   }
 
   /**
-   * The clients of each site, all alike. In rounds: were all of one site's connections opened before the others', load would
-   * not be even in the meantime, and what spills over then comes home slowly.
+   * The clients of each site, all alike, and all within the first second: until then no agent follows the service's load, which
+   * would not be even in the meantime.
    */
   async startEven(): Promise<void> {
     await inRounds(() => Promise.all(this.clients.map((client) => client.hold(heldInAll / rounds))));
@@ -188,11 +190,14 @@ export class ServiceScene {
   }
 }
 
-/** Declares the service; resolves when each host's agent gives its clients a replica. */
-async function serve(fleet: Fleet, replicas: readonly Replica[], clients: readonly Client[]): Promise<void> {
+/**
+ * Declares the service; resolves when every agent has it. Nobody connects for that: of a service in use the load is followed,
+ * and while the first connections are made it is not even.
+ */
+async function serve(fleet: Fleet, replicas: readonly Replica[]): Promise<void> {
   const service = new LabService(
     fleet,
-    'demo/web',
+    serviceName,
     {
       virtualIPs: [virtualIp, virtualIp6],
       ports: [{ name: 'http', port: servicePort, protocol: 'TCP' }],
@@ -200,18 +205,21 @@ async function serve(fleet: Fleet, replicas: readonly Replica[], clients: readon
     replicaPort,
   );
   service.set(replicas.map(({ pod }) => ({ pod })));
-  await Promise.all(clients.map(({ pod }) => served(fleet, pod)));
+  await Promise.all([...fleet.agents.values()].map((agent) => served(agent, replicas.length)));
 }
 
-async function served(fleet: Fleet, pod: Pod): Promise<void> {
-  for (const end = performance.now() + patienceMs; performance.now() < end; await delay(50)) {
-    const [row] = await startLoop(pod, virtualIp, servicePort, { count: 1, timeoutMs: 200 }).finished();
-    if (row?.name !== undefined) return;
+async function served(agent: AgentProcess, replicas: number): Promise<void> {
+  const path = `/v1/services?name=${encodeURIComponent(serviceName)}`;
+  const isServed = (views: readonly ServiceView[]): boolean =>
+    views[0]?.ports.length === families && views[0].ports.every((port) => port.replicas.length === replicas);
+  for (const end = performance.now() + patienceMs; performance.now() < end; await delay(20)) {
+    const views = await ask<ServiceView[]>(agent.socket, 'GET', path).catch(() => []);
+    if (isServed(views)) return;
   }
   throw new ServalError('ERR_NOT_FOUND', {
-    subject: `service at ${virtualIp}`,
-    reason: `it does not answer pod ${pod.name}`,
-    remedy: `Read ${fleet.agent(pod.host.name).log}`,
+    subject: `service ${serviceName}`,
+    reason: `the agent of ${agent.host.name} does not serve it with ${replicas} replicas`,
+    remedy: `Read ${agent.log}`,
   });
 }
 
