@@ -1,7 +1,7 @@
 /**
  * Install and build what is missing, and nothing else: Debian packages, npm packages, BPF objects, the native addon,
- * TypeScript; for the demo and the tests also CRIU and the guest kernel; for the tests clients in Go and Java. Idempotent; says what it does; runs on any
- * Node from 18 on, because it is what brings the right one.
+ * TypeScript; for the demo also CRIU and a program in Go that serves and connects; for the tests one in Java, and the guest
+ * kernel. Idempotent; says what it does; runs on any Node from 18 on, because it is what brings the right one.
  *
  * usage: bootstrap.mjs [--for build|demo|test|bench] [--quiet] [--help]
  */
@@ -33,6 +33,7 @@ const debian = {
     tcpdump: ['/usr/bin/tcpdump', '/usr/sbin/tcpdump'],
     'iputils-ping': ['/usr/bin/ping', '/bin/ping'],
     nftables: ['/usr/sbin/nft'],
+    'golang-go': () => findGo() !== undefined,
   },
   bench: {
     iperf3: ['/usr/bin/iperf3'],
@@ -59,7 +60,6 @@ const debian = {
     postgresql: hasPostgres,
     'postgresql-client': ['/usr/bin/psql'],
     'default-jdk-headless': ['/usr/bin/javac'],
-    'golang-go': () => findGo() !== undefined,
   },
 };
 /** What each purpose takes in beside itself. */
@@ -237,21 +237,23 @@ function buildTypeScript() {
   run(at('node_modules/.bin/node'), [at('node_modules/typescript/bin/tsc'), '--build', root]);
 }
 
-/** The clients of the tests that are programs of our own: one in Go, one in Java. */
-function buildClients() {
+/** Replicas and clients of the demo and the tests, in Go. */
+function buildWho() {
   const who = { source: at('e2e/src/clients/go'), binary: at('e2e/build/who') };
-  if (isOlder(who.binary, who.source)) {
-    const go = findGo();
-    if (go === undefined) throw new Unable('No Go of version 1.19 or later. Put one in /usr/local/go.');
-    say(`Go program ${relative(root, who.binary)}`);
-    const args = ['build', '-trimpath', '-ldflags', '-s -w', '-o', who.binary, '.'];
-    run(go, args, { cwd: who.source, env: goEnvironment() });
-  }
+  if (!isOlder(who.binary, who.source)) return;
+  const go = findGo();
+  if (go === undefined) throw new Unable('No Go of version 1.19 or later. Put one in /usr/local/go.');
+  say(`Go program ${relative(root, who.binary)}`);
+  const args = ['build', '-trimpath', '-ldflags', '-s -w', '-o', who.binary, '.'];
+  run(go, args, { cwd: who.source, env: goEnvironment() });
+}
+
+/** A client of the tests, in Java. */
+function buildJavaClient() {
   const java = { source: at('e2e/src/clients/java/WhoClient.java'), folder: at('e2e/build/java') };
-  if (isOlder(join(java.folder, 'WhoClient.class'), java.source)) {
-    say(`Java program ${relative(root, java.folder)}`);
-    run('/usr/bin/javac', ['--release', '11', '-d', java.folder, java.source]);
-  }
+  if (!isOlder(join(java.folder, 'WhoClient.class'), java.source)) return;
+  say(`Java program ${relative(root, java.folder)}`);
+  run('/usr/bin/javac', ['--release', '11', '-d', java.folder, java.source]);
 }
 
 function installCriu() {
@@ -279,8 +281,11 @@ function main() {
   buildObjects();
   buildAddon();
   buildTypeScript();
-  if (purposes.includes('demo')) installCriu();
-  if (purposes.includes('test')) buildClients();
+  if (purposes.includes('demo')) {
+    installCriu();
+    buildWho();
+  }
+  if (purposes.includes('test')) buildJavaClient();
   say(`ready for ${purpose}`);
 }
 

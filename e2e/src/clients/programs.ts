@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { ServalError } from '@serval/api';
 
+/** For the tests: it brings what the demo needs as well. */
 const bootstrap = 'Run: node scripts/bootstrap.mjs --for test';
 
 const places = {

@@ -1,5 +1,6 @@
 /** Pure: what the demo found, as a table, as JSON, and as a verdict. */
 import { formatMs } from '@serval/cli';
+import { renderColumns } from './columns.js';
 
 /** The run without Serval. */
 export interface BaselineResult {
@@ -67,7 +68,6 @@ const wordColumns = 2;
 export function renderTable(results: DemoResults): string[] {
   const { baseline } = results;
   const rows = [
-    heads,
     [
       'without Serval',
       `${baseline.from} -> ${baseline.to}`,
@@ -86,18 +86,7 @@ export function renderTable(results: DemoResults): string[] {
       formatMs(migration.switchMs),
     ]),
   ];
-  const widths = heads.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => {
-        const width = widths[column] ?? 0;
-        return column < wordColumns ? cell.padEnd(width) : cell.padStart(width);
-      })
-      .join('  ')
-      .trimEnd(),
-  );
-  const rule = widths.map((width) => '-'.repeat(width)).join('  ');
-  return [lines[0] ?? '', rule, ...lines.slice(1)];
+  return renderColumns(heads, rows, wordColumns);
 }
 
 /** The results in the form that `--json` promises, nothing more in it. */

@@ -126,6 +126,13 @@ export class World {
     for (const moved of this.lab.pods.filter((each) => each.name.startsWith('moved'))) await moved.remove();
   }
 
+  /** Ends all that runs in the lab's pods, and makes the agents forget it: for another scene in the same lab. */
+  async clear(): Promise<void> {
+    await Promise.all(this.loads.splice(0).map((load) => load.stop()));
+    for (const agent of this.fleet.agents.values()) await agent.undeclareAll('ServalPod');
+    await Promise.all(this.lab.pods.map((pod) => pod.remove()));
+  }
+
   /** End a seat's workload, if any, and its pod. */
   async vacate(seat: Seat): Promise<void> {
     await this.mover.discard({ name: seat.pod.name, pausePid: seat.pod.pausePid, cgroup: seat.cgroup });

@@ -144,6 +144,22 @@ describe('services', () => {
     for (const { peer } of rows) expect(peer).toBe(`${vip4}:80`);
   }, 60_000);
 
+  it('lets no connect() fail, or take longer than 300 ms, when a replica on its own segment falls silent', async () => {
+    const [silent, ...others] = (await newReplicas(['s1-h1', 's1-h1', 's2-h1'])) as [Pod, Pod, Pod];
+    serve([silent, ...others], { locality: 'Ignore' });
+    const client = await newClient('s1-h1');
+    await served(client);
+    const loop = startLoop(client, vip4, 80, { rate: 50, seconds: 5 });
+    await delay(1_500);
+    const silentAt = Date.now();
+    // Its processes live, and its hardware address is known: only that nothing comes back.
+    await silent.run('ip', ['link', 'set', 'eth0', 'down']);
+    const rows = await loop.finished();
+    const slow = rows.filter(({ error, connectMs }) => error !== undefined || connectMs >= 300);
+    expect(slow.map((row) => ({ ...row, sinceMs: row.at - silentAt }))).toEqual([]);
+    expect(rows.some(({ at, connectMs }) => at > silentAt && connectMs >= 100)).toBe(true);
+  }, 60_000);
+
   it('fails at once while there is nobody, or waits for the first that comes', async () => {
     const client = await newClient('s1-h1');
     const [replica] = (await newReplicas(['s2-h1'])) as [Pod];

@@ -214,6 +214,7 @@ export class PeerWorks {
       migration: BigInt(`0x${migration}`),
       flows,
       podAt: (address) => atPods.get(address),
+      isHere: (address) => this.deps.pods.at(address) !== undefined,
       calledBy,
       nextFlowId: this.deps.nextFlowId,
       isPending: (owner) => this.deps.isPending(migrationId(owner)),

@@ -92,13 +92,14 @@ describe('what the source tells', () => {
 
 describe('what a peer makes of it', () => {
   const told: PeerFlow = { protocol: 'tcp', now: a, next: b, peer: client };
-  const plan = (flows: PeerFlow[], pod: Partial<PeerPod>, called?: typeof virtual) => {
+  const plan = (flows: PeerFlow[], pod: Partial<PeerPod>, called?: typeof virtual, here?: string) => {
     let next = 100n;
     const whole = { name: 'p', hostNetwork: false, rules: [], sockets: new Set<string>(), ...pod };
     return planPeer({
       migration: 2n,
       flows,
       podAt: (address) => (address === client.address ? whole : undefined),
+      isHere: (address) => address === here,
       calledBy: () => called,
       nextFlowId: () => next++,
       isPending: (migration) => migration === 9n,
@@ -140,6 +141,11 @@ describe('what a peer makes of it', () => {
     expect(plan([told], {}, virtual).rules.get('p')?.[0]?.rule.identity).toEqual(atClient(virtual));
     const host = plan([told], { hostNetwork: true }, virtual).rules.get('p')?.[0]?.rule;
     expect(host).toMatchObject({ identity: atClient(a), reroute: true });
+  });
+
+  it('looks up the next hop again where the far end leaves this node, whose segment it may have been on', () => {
+    expect(plan([told], {}, undefined, a.address).rules.get('p')?.[0]?.rule.reroute).toBe(true);
+    expect(plan([told], {}, undefined, b.address).rules.get('p')?.[0]?.rule.reroute).toBeUndefined();
   });
 
   it('says whose address nobody has here', () => {

@@ -142,6 +142,8 @@ export interface PeerInput {
   flows: readonly PeerFlow[];
   /** the pod of this node that has an address */
   podAt: (address: string) => PeerPod | undefined;
+  /** a pod of this node has this address: others may be on its segment, and name its hardware address themselves */
+  isHere: (address: string) => boolean;
   /** what the pod's transport calls the far end, where this node translates addresses on the way (kube-proxy) */
   calledBy: (flow: PeerFlow) => Endpoint | undefined;
   nextFlowId: () => bigint;
@@ -159,7 +161,7 @@ export interface PeerPlan {
 }
 
 export function planPeer(input: PeerInput): PeerPlan {
-  const { migration, flows, podAt, calledBy, nextFlowId } = input;
+  const { migration, flows, podAt, isHere, calledBy, nextFlowId } = input;
   const plan: PeerPlan = { rules: new Map(), indices: new Map(), unknown: [] };
   const known = new Map<PeerPod, KnownRules>();
   flows.forEach((flow, index) => {
@@ -185,7 +187,7 @@ export function planPeer(input: PeerInput): PeerPlan {
       identity,
       wire: { local: flow.peer, remote: flow.next },
       state: 'pending',
-      ...(pod.hostNetwork ? { reroute: true } : {}),
+      ...(pod.hostNetwork || isHere(flow.now.address) ? { reroute: true } : {}),
     };
     const rules = listAt(plan.rules, pod.name);
     listAt(plan.indices, pod.name).push(index);

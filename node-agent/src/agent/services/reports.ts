@@ -8,6 +8,7 @@ import type { AgentMetrics } from '../metrics.js';
 import type { PodRegistry } from '../pods.js';
 import type { ProtocolCore } from '../protocol-core.js';
 import type { WaitingPods } from '../waiting-pods.js';
+import { EndWatch } from './end-watch.js';
 import { Exchange, type ExchangeDeps, type ReportCounts } from './exchange.js';
 import { LeftAddresses, type LeftStore } from './left-addresses.js';
 import { LoadSampler } from './load-sampler.js';
@@ -45,11 +46,13 @@ export function makeReports(parts: ReportParts): Reports {
   const left = new LeftAddresses(parts.state, parts.records, (error) =>
     log.error({ err: error }, 'addresses that workloads have left could not be written down'),
   );
+  const ends = new EndWatch(() => residents.touch());
   const residents = new Residents({
     pods,
     views: () => core.views(),
     isWaiting: ({ netns, workload }) => workload === undefined && waiting.waitsIn(netns),
     hasEnded,
+    follow: (cgroups) => ends.follow(cgroups),
     left,
   });
   const sampler = new LoadSampler({

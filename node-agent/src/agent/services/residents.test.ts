@@ -20,6 +20,7 @@ class World {
   readonly ended = new Set<string>();
   readonly written: unknown[] = [];
   failing = false;
+  followed: string[] = [];
   changes = 0;
   private readonly puts: Array<(pod: AgentPod) => void> = [];
   private readonly gones: Array<(pod: AgentPod) => void> = [];
@@ -45,6 +46,7 @@ class World {
       views: () => Object.entries(this.phases).map(([workload, phase]) => view(workload, phase)),
       isWaiting: ({ name }) => this.waiting.has(name),
       hasEnded: ({ cgroup }) => this.ended.has(cgroup),
+      follow: (cgroups) => (this.followed = [...cgroups]),
       left: this.leftAddresses,
     });
     this.residents.onChange(() => this.changes++);
@@ -130,6 +132,17 @@ describe('Residents', () => {
     world.ended.clear();
     await jest.advanceTimersByTimeAsync(1_000);
     expect(await world.told()).toEqual({ ...nothing, pods: ['10.1.0.2'] });
+  });
+
+  it('has cgroups watched in which a process lives, and says at once that it has ended', async () => {
+    const world = started(redis, workloadAt('10.1.0.4'), podAt('10.1.0.5'));
+    expect(world.followed).toEqual(['/cgroup/10.1.0.2', '/cgroup/10.1.0.4']);
+    world.ended.add('/cgroup/10.1.0.2');
+    world.residents.touch();
+    expect(await world.told()).toEqual({ ...nothing, pods: ['10.1.0.4', '10.1.0.5'], died: ['10.1.0.2'] });
+    expect(world.followed).toEqual(['/cgroup/10.1.0.4']);
+    world.residents.stop();
+    expect(world.followed).toEqual([]);
   });
 
   it('says of a process that had ended before that it has died', async () => {

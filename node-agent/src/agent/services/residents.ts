@@ -20,6 +20,8 @@ export interface ResidentsDeps {
   isWaiting: (pod: AgentPod) => boolean;
   /** its process has ended */
   hasEnded: (process: Process) => boolean;
+  /** a look is wanted (`touch`) when something happens in these cgroups, and no others */
+  follow: (cgroups: ReadonlySet<string>) => void;
   left: LeftAddresses;
   /** ms, of a clock that nobody steps */
   now?: () => number;
@@ -73,6 +75,7 @@ export class Residents {
     clearInterval(this.ticking);
     clearTimeout(this.gathering);
     this.gathering = undefined;
+    this.deps.follow(new Set());
   }
 
   /** As it was found last; each change makes a new object. */
@@ -131,6 +134,7 @@ export class Residents {
     const moving = workloadsIn(views, (phase) => movingPhases.has(phase));
     const going = workloadsIn(views, (phase) => phase === goingPhase);
     const { alive, passing, ended } = this.sort(moving, going);
+    this.deps.follow(new Set(alive.flatMap(({ workload }) => workload?.process?.cgroup || [])));
     this.bury(ended);
     this.account(alive, new Set(addressesOf(passing)));
     this.tell({

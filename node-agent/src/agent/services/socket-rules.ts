@@ -53,6 +53,8 @@ export class SocketRules {
       identity: { local: socket.local, remote: state === 'refused' ? remote : socket.remote },
       wire: { local: socket.local, remote },
       state,
+      // Where the first one was on the client's own segment, its hardware address is in the frames.
+      reroute: true,
     });
     const { datapath } = this.deps;
     await datapath.apply(

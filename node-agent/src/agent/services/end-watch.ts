@@ -1,0 +1,38 @@
+/**
+ * Hears from the kernel when the processes of a cgroup have ended: 1 to 3 ms after the last of them, where looking every second
+ * takes half a second, in which a service's clients are still sent to a replica that is gone.
+ */
+import { watch, type FSWatcher } from 'node:fs';
+import { join } from 'node:path';
+
+export class EndWatch {
+  private readonly watchers = new Map<string, FSWatcher>();
+
+  /** `onChange`: something has happened in one of the cgroups; its processes may also have been frozen. */
+  constructor(private readonly onChange: () => void) {}
+
+  /** These, and no others. One that can't be watched (it is gone, of cgroup v1, or there are too many) is tried again at the next call. */
+  follow(cgroups: ReadonlySet<string>): void {
+    for (const cgroup of this.watchers.keys()) if (!cgroups.has(cgroup)) this.forget(cgroup);
+    for (const cgroup of cgroups) if (!this.watchers.has(cgroup)) this.open(cgroup);
+  }
+
+  stop(): void {
+    this.follow(new Set());
+  }
+
+  private open(cgroup: string): void {
+    try {
+      const watcher = watch(join(cgroup, 'cgroup.events'), { persistent: false }, () => this.onChange());
+      watcher.on('error', () => this.forget(cgroup));
+      this.watchers.set(cgroup, watcher);
+    } catch {
+      // Whoever asks looks by itself as well, if later.
+    }
+  }
+
+  private forget(cgroup: string): void {
+    this.watchers.get(cgroup)?.close();
+    this.watchers.delete(cgroup);
+  }
+}
