@@ -160,6 +160,11 @@ export interface PeerPlan {
   unknown: number[];
 }
 
+/** The route was chosen for where the flow's other end was: by the host, or on a segment that it leaves. */
+function rerouted({ hostNetwork }: PeerPod, isHere: boolean): { reroute?: true } {
+  return hostNetwork || isHere ? { reroute: true } : {};
+}
+
 export function planPeer(input: PeerInput): PeerPlan {
   const { migration, flows, podAt, isHere, calledBy, nextFlowId } = input;
   const plan: PeerPlan = { rules: new Map(), indices: new Map(), unknown: [] };
@@ -187,7 +192,7 @@ export function planPeer(input: PeerInput): PeerPlan {
       identity,
       wire: { local: flow.peer, remote: flow.next },
       state: 'pending',
-      ...(pod.hostNetwork || isHere(flow.now.address) ? { reroute: true } : {}),
+      ...rerouted(pod, isHere(flow.now.address)),
     };
     const rules = listAt(plan.rules, pod.name);
     listAt(plan.indices, pod.name).push(index);

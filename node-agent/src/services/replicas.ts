@@ -161,23 +161,32 @@ type Endpoint = EndpointSlice['endpoints'][number];
 function replicaOf(endpoint: Endpoint, listed: string, port: number, surroundings: Surroundings): Replica {
   const moved = surroundings.moved?.(listed);
   const address = moved?.address ?? listed;
-  const identity = moved?.identity ?? listed;
   const host = moved?.node ?? endpoint.nodeName;
   const known = host === undefined ? undefined : surroundings.node(host);
-  // The endpoint's zone is that of where it was.
-  const zone = moved?.node === undefined ? (endpoint.zone ?? known?.zone) : known?.zone;
+  const zone = zoneOf(endpoint, moved, known);
   const [ready, draining] = [isReady(endpoint), isDraining(endpoint)];
   // Most have these and no more. In one go: fields that are added one by one take 50 bytes more of each of 100,000.
   const replica: Replica =
     host !== undefined && zone !== undefined
       ? { address, port, ready, draining, node: host, zone }
-      : {
-          ...{ address, port, ready, draining },
-          ...(host === undefined ? {} : { node: host }),
-          ...(zone === undefined ? {} : { zone }),
-        };
-  if (identity !== address) replica.identity = identity;
-  if (known?.region !== undefined) replica.region = known.region;
+      : { address, port, ready, draining, ...placed(host, zone) };
+  return withRest(replica, moved?.identity ?? listed, known?.region);
+}
+
+type Host = ReturnType<Surroundings['node']>;
+
+/** The endpoint's zone is that of where it was. */
+function zoneOf({ zone }: Endpoint, moved: Moved | undefined, host: Host): string | undefined {
+  return moved?.node === undefined ? (zone ?? host?.zone) : host?.zone;
+}
+
+function placed(node: string | undefined, zone: string | undefined): Pick<Replica, 'node' | 'zone'> {
+  return { ...(node === undefined ? {} : { node }), ...(zone === undefined ? {} : { zone }) };
+}
+
+function withRest(replica: Replica, identity: string, region: string | undefined): Replica {
+  if (identity !== replica.address) replica.identity = identity;
+  if (region !== undefined) replica.region = region;
   return replica;
 }
 
