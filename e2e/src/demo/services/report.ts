@@ -47,7 +47,11 @@ export function renderPromises(result: ServicesResult): string[] {
       'some',
       `${crowded.elsewhere} of ${crowded.flows}`,
     ],
-    [`connections lost by the move of ${moved.replica}`, '0', `${moved.lost} of ${moved.held}`],
+    [
+      `connections lost by the move of ${moved.replica}`,
+      '0',
+      `${moved.lost} of ${moved.held}; frozen for ${formatMs(moved.freezeMs)}, longest wait ${formatMs(moved.worstWaitMs)}`,
+    ],
     [
       `connections lost with ${killed.replica}`,
       'its own',

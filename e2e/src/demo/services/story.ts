@@ -51,7 +51,8 @@ export async function runServices(lab: Lab, fleet: Fleet, progress: Progress): P
   });
   return await progress.run('look at what clients and wire have seen', async () => {
     await scene.stopClients();
-    if (process.env['SERVAL_DEMO_DEBUG']) console.error(JSON.stringify({ steps, moved, rows: scene.rows }));
+    if (process.env['SERVAL_DEMO_DEBUG'])
+      console.error(JSON.stringify({ steps, killed, moved, rows: scene.rows }));
     const observed: Observed = {
       replicas: scene.replicas,
       steps,
