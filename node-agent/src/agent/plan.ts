@@ -187,13 +187,17 @@ export function planPeer(input: PeerInput): PeerPlan {
       identity,
       wire: { local: flow.peer, remote: flow.next },
       state: 'pending',
-      ...(pod.hostNetwork || isHere(flow.now.address) ? { reroute: true } : {}),
+      ...reroutes(pod, isHere(flow.now.address)),
     };
     const rules = listAt(plan.rules, pod.name);
     listAt(plan.indices, pod.name).push(index);
     rules.push(there === undefined ? { rule } : { rule, previous: ruleOf(there) });
   });
   return plan;
+}
+
+function reroutes({ hostNetwork }: PeerPod, fromHere: boolean): { reroute?: true } {
+  return hostNetwork || fromHere ? { reroute: true } : {};
 }
 
 interface KnownRules {
