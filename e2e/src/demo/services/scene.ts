@@ -141,7 +141,7 @@ export class ServiceScene {
 
   /**
    * A replica crashes as with its machine: nobody says goodbye, neither the process nor its kernel. (Where the process alone ends,
-   * its kernel refuses whoever connects in the 20 ms or so before the other nodes know.) Resolves when it is gone.
+   * its kernel refuses whoever connects in the 40 ms or so before the other nodes know.) Resolves when it is gone.
    */
   async crash({ name, pod, process: { pid } }: Replica): Promise<{ at: number; goneAt: number }> {
     const at = Date.now();

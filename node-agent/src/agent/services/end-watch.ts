@@ -1,5 +1,5 @@
 /**
- * Hears from the kernel when the processes of a cgroup have ended: 1 to 3 ms after the last of them, where looking every second
+ * Hears from the kernel when the processes of a cgroup have ended: 3 ms after the last of them, where looking every second
  * takes half a second, in which a service's clients are still sent to a replica that is gone.
  */
 import { watch, type FSWatcher } from 'node:fs';
