@@ -24,7 +24,10 @@ export interface ServicesOptions {
   /** default: the root of cgroup v2 */
   cgroup?: string;
   everyClient?: boolean;
-  /** room where the table has to be made; default 4,194,304 choices (16 MiB) and 262,144 replicas (6 MiB) */
+  /**
+   * room where the table has to be made; default 4,194,304 choices (16 MiB) and 524,288 replicas (20 MiB): that of the largest
+   * service three times, wherever it was before, beside that of others
+   */
   choices?: number;
   replicas?: number;
   /** pairs of virtual IP and port; default 65,536 */
@@ -50,7 +53,7 @@ export class EbpfServices {
   /** @throws ServalError ERR_BAD_OBJECT, ERR_NO_PERMISSION, ERR_UNSUPPORTED (no cgroup v2), ERR_KERNEL */
   static async open(options: ServicesOptions): Promise<EbpfServices> {
     const objectPath = options.objectPath ?? defaultConnectObject;
-    const { pinRoot, drops, everyClient = false, choices = 1 << 22, replicas = 1 << 18 } = options;
+    const { pinRoot, drops, everyClient = false, choices = 1 << 22, replicas = 1 << 19 } = options;
     const { services = salLimit.SERVICES_MAX } = options;
     const maps = await openServiceMaps({ pinRoot, objectPath, services, choices, replicas });
     const table = await explained(join(pinRoot, 'services'), () => new ServiceTable(maps));
