@@ -6,6 +6,8 @@
  */
 #include <stddef.h>
 
+#include <bpf/bpf_core_read.h>
+
 #include "lib/packet.h"
 #include "lib/resolve.h"
 
@@ -84,6 +86,24 @@ SAL_INLINE bool sal_let_wait(struct bpf_sock_addr *ctx, struct sal_resolved *res
 	return bpf_map_update_elem(&sal_waiting, &resolved->cookie, &none, BPF_ANY) == 0;
 }
 
+struct tcp_sock___serval {
+	__u8 repair : 1;
+} __attribute__((preserve_access_index));
+
+/*
+ * A socket that is being restored (TCP_REPAIR) names whom it talks to already, by its identity: it must stay with that, even if
+ * the far end has left that address since. Seen: both ends of a stream moved, and the second one's sockets were lost.
+ */
+SAL_INLINE bool sal_is_restored(struct bpf_sock_addr *ctx)
+{
+	struct tcp_sock___serval *tcp;
+
+	if (ctx->protocol != IPPROTO_TCP || !ctx->sk)
+		return false;
+	tcp = (void *)bpf_skc_to_tcp_sock(ctx->sk);
+	return tcp && BPF_CORE_READ_BITFIELD_PROBED(tcp, repair);
+}
+
 SAL_INLINE int sal_connect(struct bpf_sock_addr *ctx, int family)
 {
 	struct sal_resolved resolved = {};
@@ -93,7 +113,7 @@ SAL_INLINE int sal_connect(struct bpf_sock_addr *ctx, int family)
 		return SAL_ALLOW;
 	sal_named(ctx, &resolved.asked, family);
 	resolution = sal_resolve(bpf_get_netns_cookie(ctx), 0, &resolved);
-	if (resolution == SAL_AS_IT_IS)
+	if (resolution == SAL_AS_IT_IS || sal_is_restored(ctx))
 		return SAL_ALLOW;
 	if (resolution == SAL_REFUSED || !sal_fits(&resolved.replica, family))
 		return sal_refuse();

@@ -95,7 +95,7 @@ const check = compile({
       hostProcesses: { type: 'boolean', default: true },
       cgroup: path(),
       choices: { type: 'integer', minimum: 1024, maximum: 268_435_456, default: 4_194_304 },
-      replicas: { type: 'integer', minimum: 64, maximum: 16_777_216, default: 262_144 },
+      replicas: { type: 'integer', minimum: 64, maximum: 16_777_216, default: 524_288 },
     }),
     signalling: section({
       address: { type: 'string', format: 'address', default: '::' },

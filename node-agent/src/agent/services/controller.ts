@@ -2,6 +2,7 @@
  * Keeps the kernel's service table as the resources and the nodes' reports want it. Level-triggered: whatever changes marks
  * services, and what is marked is planned anew from what is known then. Of services that nobody uses the load is not followed.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ServalService } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
 import { serviceKey } from '../../datapath/services/encode.js';
@@ -16,6 +17,7 @@ import type {
   ServiceProblem,
 } from '../../services/types.js';
 import { isWaiting, planned, portKey, type PlannedPort, type PlannedService } from './planned-service.js';
+import { Pace } from './pace.js';
 import { ServiceIndex } from './service-index.js';
 
 export interface ControllerDeps {
@@ -79,6 +81,9 @@ export class ServiceController {
   private readonly dead = new Map<string, Replica[]>();
   private readonly gone = new Map<string, Replica>();
   private readonly dirty = new Set<string>();
+  private readonly pace = new Pace();
+  /** changed, and costly: planned when they have rested */
+  private readonly resting = new Map<string, NodeJS.Timeout>();
   private complaint: { words: string; at: number } | undefined;
   private flushing: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -105,15 +110,17 @@ export class ServiceController {
   async stop(): Promise<void> {
     this.ended = true;
     clearInterval(this.timer);
+    for (const timer of this.resting.values()) clearTimeout(timer);
     this.endFollowing();
     await this.flushing;
   }
 
   /** When all that has changed so far is in the kernel. */
   async settled(): Promise<void> {
-    while (this.flushing !== undefined || this.dirty.size > 0) {
-      this.flushSoon();
-      await this.flushing;
+    const isDone = (): boolean => this.dirty.size + this.resting.size === 0 && this.flushing === undefined;
+    while (!isDone() && !this.ended) {
+      if (this.dirty.size > 0) this.flushSoon();
+      await (this.flushing ?? delay(1));
     }
   }
 
@@ -219,7 +226,7 @@ export class ServiceController {
     const names = first(this.dirty, planAtOnce);
     for (const name of names) {
       this.dirty.delete(name);
-      this.plan(name, changed, gone);
+      this.planInTime(name, changed, gone);
     }
     // Before its first client can wait.
     if (changed.some(isWaiting)) this.deps.services.holdBack(true);
@@ -241,12 +248,31 @@ export class ServiceController {
     this.deps.onError(error);
   }
 
+  private planInTime(name: string, changed: ServiceRule[], gone: ServiceAddress[]): void {
+    const began = performance.now();
+    const restMs = this.pace.changedAt(name) - began;
+    if (restMs > 0) return this.putOff(name, restMs);
+    this.plan(name, changed, gone);
+    const ended = performance.now();
+    this.pace.took(name, ended - began, ended);
+  }
+
+  private putOff(name: string, ms: number): void {
+    if (this.resting.has(name) || this.ended) return;
+    const wake = (): void => {
+      this.resting.delete(name);
+      this.mark(name);
+    };
+    this.resting.set(name, setTimeout(wake, Math.ceil(ms)).unref());
+  }
+
   private plan(name: string, changed: ServiceRule[], gone: ServiceAddress[]): void {
     const before = this.plans.get(name);
     const service = this.index.service(name);
     const after = service === undefined ? undefined : this.planned(name, service, before);
     if (after !== undefined) this.plans.set(name, after);
     else for (const known of [this.plans, this.uses]) known.delete(name);
+    if (after === undefined) this.pace.forget(name);
     for (const { port, rules } of after?.ports.values() ?? [])
       for (const rule of rules) {
         this.owners.set(serviceKey(rule), { name, port: portKey(port) });
@@ -330,7 +356,7 @@ export class ServiceController {
       const at = this.uses.get(name) as number;
       this.uses.delete(name);
       if (at > now - usedMs) this.uses.set(name, at);
-      this.dirty.add(name);
+      if (this.pace.followedAt(name) <= performance.now()) this.dirty.add(name);
     }
     this.flushSoon();
   }

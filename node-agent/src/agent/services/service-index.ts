@@ -113,14 +113,21 @@ export class ServiceIndex {
   private keep(owner: string, key: string, slice: EndpointSlice): void {
     this.owners.set(key, owner);
     const slices = this.slices.get(owner);
+    this.noteReplicas(slices?.get(key), slice);
     if (slices === undefined) this.slices.set(owner, new Map([[key, slice]]));
     else slices.set(key, slice);
-    if (this.atVirtualIPs(slice).length > 0) this.pointsAreOld = true;
     this.listener.service(owner);
+  }
+
+  /** A virtual IP that is, or was, a replica's address is served by others than before. */
+  private noteReplicas(...slices: Array<EndpointSlice | undefined>): void {
+    if (slices.some((slice) => slice !== undefined && this.atVirtualIPs(slice).length > 0))
+      this.pointsAreOld = true;
   }
 
   private drop(owner: string, key: string): void {
     const slices = this.slices.get(owner);
+    this.noteReplicas(slices?.get(key));
     slices?.delete(key);
     if (slices?.size === 0) this.slices.delete(owner);
     this.listener.service(owner);

@@ -297,6 +297,7 @@ function full(missing: readonly ServiceRule[]): ServalError {
   return new ServalError('ERR_TABLE_FULL', {
     subject: `service at ${address} port ${port} with ${replicas.length} replicas`,
     reason: `the service table has no room left for it${others}`,
-    remedy: 'Raise serviceTable in the configuration of a new data plane, or declare fewer services',
+    remedy:
+      'Raise services.replicas and services.choices in the configuration of a new data plane, or declare fewer',
   });
 }
