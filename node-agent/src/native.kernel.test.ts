@@ -28,6 +28,24 @@ MAP(BPF_MAP_TYPE_ARRAY, array, 8, 0, __u32, __u64);
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, per_cpu, 2, 0, __u32, __u32);
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 65536); } ring SEC(".maps");
 
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } narrow SEC(".maps");
+MAP(BPF_MAP_TYPE_ARRAY, shared, 2000, BPF_F_MMAPABLE, __u32, __u64);
+
+/* 80 bytes with its head, which do not go into 4096 without rest. Each third is taken back. */
+SEC("tc") int long_record(struct __sk_buff *skb)
+{
+  __u64 *record = bpf_ringbuf_reserve(&narrow, 72, 0);
+  if (!record)
+    return 1;
+  for (int i = 0; i < 9; i++)
+    record[i] = skb->mark * 9ULL + i;
+  if (skb->mark % 3 == 2)
+    bpf_ringbuf_discard(record, 0);
+  else
+    bpf_ringbuf_submit(record, 0);
+  return 0;
+}
+
 SEC("tc") int stamps(struct __sk_buff *skb)
 {
   __u32 key = 0, *mine = bpf_map_lookup_elem(&per_cpu, &key);
@@ -246,6 +264,19 @@ describe('a map', () => {
     map.close();
   });
 
+  it('is written through its memory, all of it or its beginning', async () => {
+    const map = await mapOf('shared');
+    expect(map.mapped()).toHaveLength(16_000);
+    const first = map.mapped(3);
+    expect(first).toHaveLength(24);
+    first.writeBigUInt64LE(7n, 16);
+    expect(map.lookup(u32(2))).toEqual(u64(7));
+    expect(map.mapped().readBigUInt64LE(16)).toBe(7n);
+    expect(failure(() => map.mapped(2_001)).code).toBe('EINVAL');
+    map.close();
+    expect(first.readBigUInt64LE(16)).toBe(7n);
+  });
+
   it('says how far a failed batch came', async () => {
     const map = await mapOf('small');
     const error = failure(() => map.updateBatch(u32(...range(6)), u64(...range(6)), 6));
@@ -366,6 +397,28 @@ describe('a ring buffer', () => {
     ring.close();
     ring.close();
     expect(failure(() => ring.consume()).code).toBe('EBADF');
+    object.close();
+  });
+
+  it('gives records whole that begin at its end and go on at its beginning, and none that was taken back', async () => {
+    const object = await loaded();
+    const program = object.program('long_record');
+    const records: Buffer[] = [];
+    const ring = native().ringBuffer(object.map('narrow'), (record) => records.push(record));
+    const marks = range(1000);
+    for (const mark of marks) {
+      expect(program.run({ data: Buffer.alloc(60), mark }).verdict).toBe(0);
+      if (mark % 40 === 39) ring.consume();
+    }
+    const expected = marks.filter((mark) => mark % 3 !== 2);
+    expect(records).toEqual(expected.map((mark) => u64(...range(9).map((i) => mark * 9 + i))));
+    ring.close();
+    object.close();
+  });
+
+  it('is told from other maps', async () => {
+    const object = await loaded();
+    expect(failure(() => native().ringBuffer(object.map('array'), () => undefined)).code).toBe('EINVAL');
     object.close();
   });
 

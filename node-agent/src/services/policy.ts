@@ -13,8 +13,12 @@ export const defaultPolicy: Readonly<ServicePolicy> = {
   maxDelayMs: 30_000,
 };
 
-export function policyOf(spec: ServalServiceSpec): ServicePolicy {
-  return {
+/** Most services want the same: each policy is there once. So many at most: then it begins anew. */
+const known = new Map<string, ServicePolicy>();
+const mostKnown = 1_000;
+
+export function policyOf(spec: ServalServiceSpec): Readonly<ServicePolicy> {
+  const policy = {
     locality: spec.locality ?? defaultPolicy.locality,
     balance: spec.balance ?? defaultPolicy.balance,
     affinity: spec.affinity ?? defaultPolicy.affinity,
@@ -24,6 +28,12 @@ export function policyOf(spec: ServalServiceSpec): ServicePolicy {
     synTimeoutMs: spec.failover?.synTimeoutMs ?? defaultPolicy.synTimeoutMs,
     maxDelayMs: spec.maxDelayMs ?? defaultPolicy.maxDelayMs,
   };
+  const key = Object.values(policy).join();
+  const same = known.get(key);
+  if (same !== undefined) return same;
+  if (known.size >= mostKnown) known.clear();
+  known.set(key, policy);
+  return policy;
 }
 
 /** The client decides, not the load: the kernel numbers flows by a hash of the client, and weights change with membership only. */

@@ -78,7 +78,8 @@ export function replicasOf(
 /** Those that are no address have their problem from conflicts.ts. */
 function virtualIPsOf({ spec }: ServalService, family: 4 | 6): string[] {
   const found = spec.virtualIPs.map(canonical).filter((each) => each !== undefined);
-  return [...new Set(found)].filter((address) => addressFamily(address) === family);
+  // A copy: what filter makes has room for 17.
+  return [...new Set(found)].filter((address) => addressFamily(address) === family).slice();
 }
 
 function isUsable(slice: EndpointSlice, problems: ServiceProblem[]): boolean {
