@@ -18,7 +18,17 @@ const known = new Map<string, ServicePolicy>();
 const mostKnown = 1_000;
 
 export function policyOf(spec: ServalServiceSpec): Readonly<ServicePolicy> {
-  const policy = {
+  const policy = filledIn(spec);
+  const key = Object.values(policy).join();
+  const same = known.get(key);
+  if (same !== undefined) return same;
+  if (known.size >= mostKnown) known.clear();
+  known.set(key, policy);
+  return policy;
+}
+
+function filledIn(spec: ServalServiceSpec): ServicePolicy {
+  return {
     locality: spec.locality ?? defaultPolicy.locality,
     balance: spec.balance ?? defaultPolicy.balance,
     affinity: spec.affinity ?? defaultPolicy.affinity,
@@ -28,12 +38,6 @@ export function policyOf(spec: ServalServiceSpec): Readonly<ServicePolicy> {
     synTimeoutMs: spec.failover?.synTimeoutMs ?? defaultPolicy.synTimeoutMs,
     maxDelayMs: spec.maxDelayMs ?? defaultPolicy.maxDelayMs,
   };
-  const key = Object.values(policy).join();
-  const same = known.get(key);
-  if (same !== undefined) return same;
-  if (known.size >= mostKnown) known.clear();
-  known.set(key, policy);
-  return policy;
 }
 
 /** The client decides, not the load: the kernel numbers flows by a hash of the client, and weights change with membership only. */
