@@ -172,9 +172,9 @@ function replicaOf(endpoint: Endpoint, listed: string, port: number, surrounding
 
 type PlaceOf = Record<'node' | 'zone' | 'region', string | undefined>;
 
-function placeOf(endpoint: Endpoint, movedTo: string | undefined, { node: find }: Surroundings): PlaceOf {
+function placeOf(endpoint: Endpoint, movedTo: string | undefined, surroundings: Surroundings): PlaceOf {
   const node = movedTo ?? endpoint.nodeName;
-  const known = node === undefined ? undefined : find(node);
+  const known = node === undefined ? undefined : surroundings.node(node);
   // The endpoint's zone is that of where it was.
   const zone = movedTo === undefined ? (endpoint.zone ?? known?.zone) : known?.zone;
   return { node, zone, region: known?.region };
