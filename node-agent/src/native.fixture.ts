@@ -1,6 +1,6 @@
 /** What the kernel tests of the addon share: small BPF objects, a bpf file system of their own, numbers as bytes. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { native, type NativeError } from './native.js';
@@ -44,6 +44,18 @@ export function makeFixture(source: string): Fixture {
     rmSync(folder, { recursive: true });
   };
   return { folder, bpffs, objectPath, dispose };
+}
+
+/** Of BPF objects. Handles that earlier tests left to the garbage collector may go meanwhile: compare with "at most". */
+export function openDescriptors(): number {
+  const links = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ''; // the descriptor that reads the directory
+    }
+  });
+  return links.filter((link) => link.startsWith('anon_inode:bpf')).length;
 }
 
 /** What this call throws. */

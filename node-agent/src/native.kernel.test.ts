@@ -1,16 +1,13 @@
-/** The BPF half of the native addon on the real kernel. Needs root. The flow table has a file of its own. */
+/** The BPF half of the native addon on the real kernel. Needs root. Ring buffers and the flow table have files of their own. */
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
-  addonPath,
   failure,
   failureOf,
   makeFixture,
+  openDescriptors,
   range,
   u32,
   u64,
@@ -27,6 +24,8 @@ MAP(BPF_MAP_TYPE_HASH, small, 4, 0, __u32, __u64);
 MAP(BPF_MAP_TYPE_ARRAY, array, 8, 0, __u32, __u64);
 MAP(BPF_MAP_TYPE_PERCPU_ARRAY, per_cpu, 2, 0, __u32, __u32);
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 65536); } ring SEC(".maps");
+
+MAP(BPF_MAP_TYPE_ARRAY, shared, 2000, BPF_F_MMAPABLE, __u32, __u64);
 
 SEC("tc") int stamps(struct __sk_buff *skb)
 {
@@ -87,18 +86,6 @@ async function mapOf(name: string): Promise<BpfMap> {
   const map = object.map(name);
   object.close();
   return map;
-}
-
-/** Of BPF objects. Handles that earlier tests left to the garbage collector may go meanwhile: compare with "at most". */
-function openDescriptors(): number {
-  const links = readdirSync('/proc/self/fd').map((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`);
-    } catch {
-      return ''; // the descriptor that reads the directory
-    }
-  });
-  return links.filter((link) => link.startsWith('anon_inode:bpf')).length;
 }
 
 describe('an object', () => {
@@ -246,6 +233,19 @@ describe('a map', () => {
     map.close();
   });
 
+  it('is written through its memory, all of it or its beginning', async () => {
+    const map = await mapOf('shared');
+    expect(map.mapped()).toHaveLength(16_000);
+    const first = map.mapped(3);
+    expect(first).toHaveLength(24);
+    first.writeBigUInt64LE(7n, 16);
+    expect(map.lookup(u32(2))).toEqual(u64(7));
+    expect(map.mapped().readBigUInt64LE(16)).toBe(7n);
+    expect(failure(() => map.mapped(2_001)).code).toBe('EINVAL');
+    map.close();
+    expect(first.readBigUInt64LE(16)).toBe(7n);
+  });
+
   it('says how far a failed batch came', async () => {
     const map = await mapOf('small');
     const error = failure(() => map.updateBatch(u32(...range(6)), u64(...range(6)), 6));
@@ -351,63 +351,6 @@ describe('a link', () => {
     expect(link.info().ifindex).toBe(0);
     link.close();
     object.close();
-  });
-});
-
-describe('a ring buffer', () => {
-  it('wakes the event loop and delivers every record in order', async () => {
-    const object = await loaded();
-    const program = object.program('stamps');
-    const marks: number[] = [];
-    const ring = native().ringBuffer(object.map('ring'), (record) => marks.push(record.readUInt32LE(0)));
-    for (const mark of range(1000)) program.run({ data: Buffer.alloc(60), mark });
-    for (let i = 0; marks.length < 1000 && i < 100; i++) await sleep(10);
-    expect(marks).toEqual(range(1000));
-    ring.close();
-    ring.close();
-    expect(failure(() => ring.consume()).code).toBe('EBADF');
-    object.close();
-  });
-
-  it('bears a callback that throws, reads again or closes it', async () => {
-    const object = await loaded();
-    const program = object.program('stamps');
-    const marks: number[] = [];
-    const ring = native().ringBuffer(object.map('ring'), (record) => {
-      const mark = record.readUInt32LE(0);
-      marks.push(mark);
-      expect(ring.consume()).toBe(0);
-      if (mark === 1) throw new Error('one');
-      if (mark === 4) ring.close();
-    });
-    for (const mark of range(4)) program.run({ data: Buffer.alloc(60), mark });
-    expect(() => ring.consume()).toThrow('one');
-    expect(marks).toEqual([0, 1, 2, 3]);
-    for (const mark of [4, 5]) program.run({ data: Buffer.alloc(60), mark });
-    ring.consume();
-    expect(marks).toEqual([0, 1, 2, 3, 4]);
-    object.close();
-  });
-
-  it('never keeps a process or a worker alive, and goes with it', async () => {
-    const script = `
-      const native = require(${JSON.stringify(addonPath)});
-      const object = native.openObject(${JSON.stringify(at.objectPath)});
-      object.setAutoload('refused', false);
-      const ready = object.load().then(() => native.ringBuffer(object.map('ring'), () => {}));`;
-    execFileSync(process.execPath, ['-e', script], { timeout: 10_000 });
-    const before = openDescriptors();
-    const [ended] = (await once(new Worker(script, { eval: true }), 'exit')) as [number];
-    expect(ended).toBe(0);
-    const stuck = new Worker(
-      `${script}; setInterval(() => {}, 1000); ready.then(() => require('worker_threads').parentPort.postMessage(1))`,
-      {
-        eval: true,
-      },
-    );
-    await once(stuck, 'message');
-    await stuck.terminate();
-    expect(openDescriptors()).toBeLessThanOrEqual(before);
   });
 });
 

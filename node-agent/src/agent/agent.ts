@@ -48,7 +48,7 @@ import { Sweeper } from './sweeper.js';
 import { TargetWorks } from './target-work.js';
 import { WaitingPods } from './waiting-pods.js';
 import { doWork, type Works } from './works.js';
-import { collectAll, withSmallYoungRoom } from './young-heap.js';
+import { collectAll, keepYoungRoomModest, withSmallYoungRoom } from './young-heap.js';
 
 export interface Agent {
   /** Ends the agent. The data plane goes on without it. */
@@ -136,6 +136,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   const services = await serveNames(config, ground, { pods, reports, metrics, log }, closers);
   const local = { core, pods, book, external, dispatch, metrics, reports, services, log };
   collectAll();
+  closers.push(keepYoungRoomModest());
   await serveHere(config, version, ground, local, closers);
 }
 

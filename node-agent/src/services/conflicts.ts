@@ -40,7 +40,8 @@ export function servicePoints(
       else problems.push(takenBy(service, place, owner));
       return owner === undefined;
     });
-    result.set(serviceName(service), { points, problems });
+    // A copy: what filter makes has room for 17.
+    result.set(serviceName(service), { points: points.slice(), problems });
   }
   return result;
 }

@@ -328,17 +328,12 @@ describe('who may be chosen', () => {
     const seen = { rttUs: 0, connections: 0, failures: 2 };
     const all = plan(rooms, {}, { known: new Map(rooms.map(({ address }) => [address, { seen }])) });
     expect([all.plan.rule, weights(all)]).toEqual(['FORWARD', [0.5, 0.5]]);
+    const ending = [replica(1, 'zone', leaving), replica(2, 'zone')];
+    const known = new Map(ending.map(({ address }) => [address, { seen }]));
+    expect(weights(plan(ending, {}, { known }))).toEqual([0, 1]);
     const dead = plan(rooms, {}, { known: new Map(rooms.map(({ address }) => [address, { dead: true }])) });
     expect(dead.plan.rule).toBe('DROP');
     expect(dead.plan.replicas[0]).toMatchObject({ health: 'dead', reason: 'its host says that it is gone' });
-  });
-
-  it('is silent altogether: who is terminating is tried last', () => {
-    const rooms = [replica(1, 'zone', leaving), replica(2, 'zone')];
-    const seen = { rttUs: 0, connections: 0, failures: 2 };
-    const known = new Map(rooms.map(({ address }) => [address, { seen }]));
-    expect(weights(plan(rooms, {}, { known }))).toEqual([0, 1]);
-    expect(weights(plan(rooms.slice(0, 1), {}, { known }))).toEqual([1]);
   });
 
   it('newcomers are eased in, but not where all are new, nor who has its share already', () => {

@@ -13,7 +13,21 @@ export const defaultPolicy: Readonly<ServicePolicy> = {
   maxDelayMs: 30_000,
 };
 
-export function policyOf(spec: ServalServiceSpec): ServicePolicy {
+/** Most services want the same: each policy is there once. So many at most: then it begins anew. */
+const known = new Map<string, ServicePolicy>();
+const mostKnown = 1_000;
+
+export function policyOf(spec: ServalServiceSpec): Readonly<ServicePolicy> {
+  const policy = filledIn(spec);
+  const key = Object.values(policy).join();
+  const same = known.get(key);
+  if (same !== undefined) return same;
+  if (known.size >= mostKnown) known.clear();
+  known.set(key, policy);
+  return policy;
+}
+
+function filledIn(spec: ServalServiceSpec): ServicePolicy {
   return {
     locality: spec.locality ?? defaultPolicy.locality,
     balance: spec.balance ?? defaultPolicy.balance,

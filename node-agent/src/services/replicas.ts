@@ -78,7 +78,8 @@ export function replicasOf(
 /** Those that are no address have their problem from conflicts.ts. */
 function virtualIPsOf({ spec }: ServalService, family: 4 | 6): string[] {
   const found = spec.virtualIPs.map(canonical).filter((each) => each !== undefined);
-  return [...new Set(found)].filter((address) => addressFamily(address) === family);
+  // A copy: what filter makes has room for 17.
+  return [...new Set(found)].filter((address) => addressFamily(address) === family).slice();
 }
 
 function isUsable(slice: EndpointSlice, problems: ServiceProblem[]): boolean {
@@ -161,32 +162,37 @@ type Endpoint = EndpointSlice['endpoints'][number];
 function replicaOf(endpoint: Endpoint, listed: string, port: number, surroundings: Surroundings): Replica {
   const moved = surroundings.moved?.(listed);
   const address = moved?.address ?? listed;
-  const host = moved?.node ?? endpoint.nodeName;
-  const known = host === undefined ? undefined : surroundings.node(host);
-  const zone = zoneOf(endpoint, moved, known);
-  const [ready, draining] = [isReady(endpoint), isDraining(endpoint)];
-  // Most have these and no more. In one go: fields that are added one by one take 50 bytes more of each of 100,000.
-  const replica: Replica =
-    host !== undefined && zone !== undefined
-      ? { address, port, ready, draining, node: host, zone }
-      : { address, port, ready, draining, ...placed(host, zone) };
-  return withRest(replica, moved?.identity ?? listed, known?.region);
-}
-
-type Host = ReturnType<Surroundings['node']>;
-
-/** The endpoint's zone is that of where it was. */
-function zoneOf({ zone }: Endpoint, moved: Moved | undefined, host: Host): string | undefined {
-  return moved?.node === undefined ? (zone ?? host?.zone) : host?.zone;
-}
-
-function placed(node: string | undefined, zone: string | undefined): Pick<Replica, 'node' | 'zone'> {
-  return { ...(node === undefined ? {} : { node }), ...(zone === undefined ? {} : { zone }) };
-}
-
-function withRest(replica: Replica, identity: string, region: string | undefined): Replica {
-  if (identity !== replica.address) replica.identity = identity;
+  const identity = moved?.identity ?? listed;
+  const { node, zone, region } = placeOf(endpoint, moved?.node, surroundings);
+  const replica = replicaAt(address, port, endpoint, node, zone);
+  if (identity !== address) replica.identity = identity;
   if (region !== undefined) replica.region = region;
+  return replica;
+}
+
+type PlaceOf = Record<'node' | 'zone' | 'region', string | undefined>;
+
+function placeOf(endpoint: Endpoint, movedTo: string | undefined, surroundings: Surroundings): PlaceOf {
+  const node = movedTo ?? endpoint.nodeName;
+  const known = node === undefined ? undefined : surroundings.node(node);
+  // The endpoint's zone is that of where it was.
+  const zone = movedTo === undefined ? (endpoint.zone ?? known?.zone) : known?.zone;
+  return { node, zone, region: known?.region };
+}
+
+/** Most have a host and a zone. In one go: fields that are added one by one take 50 bytes more, of each of 100,000. */
+function replicaAt(
+  address: string,
+  port: number,
+  endpoint: Endpoint,
+  node: string | undefined,
+  zone: string | undefined,
+): Replica {
+  const [ready, draining] = [isReady(endpoint), isDraining(endpoint)];
+  if (node !== undefined && zone !== undefined) return { address, port, ready, draining, node, zone };
+  const replica: Replica = { address, port, ready, draining };
+  if (node !== undefined) replica.node = node;
+  if (zone !== undefined) replica.zone = zone;
   return replica;
 }
 

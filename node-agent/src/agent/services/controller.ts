@@ -85,6 +85,8 @@ export class ServiceController {
   /** changed, and costly: planned when they have rested */
   private readonly resting = new Map<string, NodeJS.Timeout>();
   private complaint: { words: string; at: number } | undefined;
+  /** those of which not only loads have changed */
+  private readonly changed = new Set<string>();
   private flushing: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private endFollowing: () => void = () => undefined;
@@ -178,14 +180,20 @@ export class ServiceController {
 
   /** Something was heard about these replicas, or about all. */
   heard(isConcerned: (replica: Replica) => boolean = () => true): void {
-    for (const [name, plan] of this.plans) if (hasReplica(plan, isConcerned)) this.dirty.add(name);
+    for (const [name, plan] of this.plans)
+      if (hasReplica(plan, isConcerned)) {
+        this.dirty.add(name);
+        this.changed.add(name);
+      }
     this.flushSoon();
   }
 
   /** A replica of the service that serves there has not answered. */
   failed(asked: Endpoint): void {
     const owner = this.owners.get(serviceKey({ ...asked, protocol: 'tcp' }));
-    if (owner !== undefined) this.mark(owner.name);
+    if (owner === undefined) return;
+    this.dirty.add(owner.name);
+    this.flushSoon();
   }
 
   /** Whose names are resolved here has changed, and so which replicas are clients themselves. */
@@ -196,6 +204,7 @@ export class ServiceController {
 
   private mark(name: string): void {
     this.dirty.add(name);
+    this.changed.add(name);
     this.flushSoon();
   }
 
@@ -271,7 +280,7 @@ export class ServiceController {
     const service = this.index.service(name);
     const after = service === undefined ? undefined : this.planned(name, service, before);
     if (after !== undefined) this.plans.set(name, after);
-    else for (const known of [this.plans, this.uses]) known.delete(name);
+    else for (const known of [this.plans, this.uses, this.changed]) known.delete(name);
     if (after === undefined) this.pace.forget(name);
     for (const { port, rules } of after?.ports.values() ?? [])
       for (const rule of rules) {
@@ -303,6 +312,7 @@ export class ServiceController {
         measured,
         seen: (rule) => this.deps.services.table.seen(rule),
         ownClient,
+        isAsBefore: !this.changed.delete(name),
         now: this.now(),
       },
       before,
@@ -335,11 +345,13 @@ export class ServiceController {
   }
 
   private noteGone(before: PlannedService | undefined, after: PlannedService | undefined): void {
-    const old = replicasOf(before);
-    if (old.length === 0) return;
-    const now = new Set(replicasOf(after).map(replicaKey));
-    for (const replica of old) if (!now.has(replicaKey(replica))) this.gone.set(replicaKey(replica), replica);
-    for (const key of now) this.gone.delete(key);
+    const [old, now] = [replicasOf(before), replicasOf(after)];
+    const isSame = old.length === now.length && old.every((replica, i) => replica === now[i]);
+    if (isSame || (old.length === 0 && this.gone.size === 0)) return;
+    const keys = new Set(now.map(replicaKey));
+    for (const replica of old)
+      if (!keys.has(replicaKey(replica))) this.gone.set(replicaKey(replica), replica);
+    for (const key of keys) this.gone.delete(key);
     for (const key of first(this.gone.keys(), this.gone.size - rememberedGone)) this.gone.delete(key);
   }
 

@@ -43,19 +43,33 @@ export interface PlanningInput {
   seen: (rule: ServiceRule) => readonly ReplicaSight[];
   /** cookie of the client that has this address here */
   ownClient: (address: string) => bigint | undefined;
+  /** service, slices and surroundings are as they were: nothing is new but what was measured */
+  isAsBefore: boolean;
   now: number;
 }
 
 /** Rules that would be the same in the kernel are the same objects as before. */
 export function planned(input: PlanningInput, before: PlannedService | undefined): PlannedService {
-  const policy = policyOf(input.service.spec);
-  const { ports, problems } = replicasOf(input.service, input.slices, input.surroundings);
+  const { policy, ports, problems } = (input.isAsBefore && before && kept(before)) || read(input);
   const result = new Map<string, PlannedPort>();
   for (const port of ports) {
     const key = portKey(port);
     result.set(key, plannedPort(input, policy, port, before?.ports.get(key)));
   }
   return { policy, ports: result, problems };
+}
+
+interface Read extends Pick<PlannedService, 'policy' | 'problems'> {
+  ports: readonly PortReplicas[];
+}
+
+function read({ service, slices, surroundings }: PlanningInput): Read {
+  return { policy: policyOf(service.spec), ...replicasOf(service, slices, surroundings) };
+}
+
+/** What is planned each second for its load is not read each second. */
+function kept({ policy, ports, problems }: PlannedService): Read {
+  return { policy, ports: [...ports.values()].map(({ port }) => port), problems };
 }
 
 export function portKey({ port, protocol, family }: PortReplicas): string {

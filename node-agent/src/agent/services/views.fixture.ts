@@ -44,6 +44,7 @@ export function stateOf(given: Given = {}): ServiceState {
       place: { node: 'here', zone: 'a', region: 'r' },
       measured: ({ address }) => given.measured?.[address],
       seen: () => [],
+      isAsBefore: false,
       ownClient: (address) => given.own?.[address],
       now: 0,
     },

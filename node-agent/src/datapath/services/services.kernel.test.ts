@@ -77,6 +77,19 @@ describe('services at connect()', () => {
     });
   });
 
+  it('tells which services were used since it was asked last, also where replicas came meanwhile', async () => {
+    const other = rule({ address: '10.200.0.2' });
+    await services.table.change([rule(), other]);
+    const used = (): string[] => services.table.usedSince().map(({ address }) => address);
+    expect(used()).toEqual([]);
+    await talk.ask('tcp', '10.200.0.1', 80);
+    expect([used(), used()]).toEqual([['10.200.0.1'], []]);
+    await talk.ask('tcp', '10.200.0.2', 80);
+    const fewer = other.replicas.slice(0, 2);
+    await services.table.change([{ ...other, replicas: fewer, choices: Uint32Array.of(0, 1) }]);
+    expect([used(), used()]).toEqual([['10.200.0.2'], []]);
+  });
+
   it.each(['10.200.0.1', 'fd20::1'])('answers datagrams to %s under that name', async (address) => {
     await services.table.change([rule({ address, protocol: 'udp', port: 53 })]);
     const met = await whoAnswers('datagram', address, 53, 12);
