@@ -114,10 +114,13 @@ SAL_INLINE int sal_send(struct bpf_sock_addr *ctx, int family)
 	struct sal_resolved resolved = {};
 	enum sal_resolution resolution;
 	struct sal_endpoint *known;
+	__u32 stable;
 
 	sal_named(ctx, &resolved.asked, family);
 	resolved.asked.protocol = IPPROTO_UDP;
-	resolution = sal_resolve(bpf_get_netns_cookie(ctx), sal_mix(key.socket) | 1, &resolved);
+	/* Any number but 0; not an odd one only: of two choices that would always be the second. */
+	stable = sal_mix(key.socket);
+	resolution = sal_resolve(bpf_get_netns_cookie(ctx), stable ? stable : 1, &resolved);
 	if (resolution == SAL_AS_IT_IS)
 		return SAL_ALLOW;
 	if (resolution != SAL_RESOLVED || !sal_fits(&resolved.replica, family))
@@ -341,7 +344,7 @@ int sal_wait(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	struct sal_resolved *resolved;
 	struct sal_event *event;
-	__u32 *kept, length;
+	__u32 *kept, last;
 
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	resolved = sk ? bpf_sk_storage_get(&sal_sockets, sk, 0, 0) : NULL;
@@ -366,9 +369,11 @@ int sal_wait(struct __sk_buff *skb)
 	event->asked = resolved->asked;
 	event->service = resolved->service;
 	event->kind = SAL_EVENT_WAITS;
-	length = skb->len < SAL_OPENING_MAX ? skb->len : SAL_OPENING_MAX;
-	if (length > 0 && length <= SAL_OPENING_MAX && bpf_skb_load_bytes(skb, 0, event->opening, length) == 0)
-		event->length = length;
+	/* Counted from the last byte: see sal_copy_packet. */
+	last = (skb->len < SAL_OPENING_MAX ? skb->len : SAL_OPENING_MAX) - 1;
+	asm volatile("" : "+r"(last));
+	if (last < SAL_OPENING_MAX && bpf_skb_load_bytes(skb, 0, event->opening, last + 1) == 0)
+		event->length = last + 1;
 	bpf_ringbuf_submit(event, 0);
 	return SAL_REFUSE;
 }

@@ -13,6 +13,7 @@ const guest = {
   addon: '/test/serval.node',
   object: '/test/sal_pod.bpf.o',
   entry: '/test/sal_entry.bpf.o',
+  connect: '/test/sal_connect.bpf.o',
   script: '/test/main.mjs',
 };
 
@@ -45,6 +46,7 @@ describe("Debian's 6.1 kernel", () => {
         [guest.addon]: join(root, 'node-agent/native/build/Release/serval.node'),
         [guest.object]: defaultObjectPath,
         [guest.entry]: join(dirname(defaultObjectPath), 'sal_entry.bpf.o'),
+        [guest.connect]: join(dirname(defaultObjectPath), 'sal_connect.bpf.o'),
       },
       command: ['env', `SERVAL_ADDON=${guest.addon}`, 'node', guest.script, ...args],
       timeoutMs,
@@ -57,6 +59,16 @@ describe("Debian's 6.1 kernel", () => {
 
   it('attaches by clsact, translates, adopts, and refuses what it lacks', async () => {
     const { exitCode, lines } = await run('e2e/dist/suites/old-kernel-guest.js', [guest.object], 180_000);
+    expect(failures(lines)).toEqual([]);
+    expect([lines.at(-1), exitCode]).toEqual(['all steps passed', 0]);
+  }, 240_000);
+
+  it('gives clients of services their replicas, while the table is changed too', async () => {
+    const { exitCode, lines } = await run(
+      'e2e/dist/suites/old-kernel-services-guest.js',
+      [guest.object, guest.connect],
+      180_000,
+    );
     expect(failures(lines)).toEqual([]);
     expect([lines.at(-1), exitCode]).toEqual(['all steps passed', 0]);
   }, 240_000);
