@@ -134,10 +134,13 @@ SAL_INLINE int sal_send(struct bpf_sock_addr *ctx, int family)
 	struct sal_resolved resolved = {};
 	enum sal_resolution resolution;
 	struct sal_endpoint *known;
+	__u32 stable;
 
 	sal_named(ctx, &resolved.asked, family);
 	resolved.asked.protocol = IPPROTO_UDP;
-	resolution = sal_resolve(bpf_get_netns_cookie(ctx), sal_mix(key.socket) | 1, &resolved);
+	/* Any number but 0; not an odd one only: of two choices that would always be the second. */
+	stable = sal_mix(key.socket);
+	resolution = sal_resolve(bpf_get_netns_cookie(ctx), stable ? stable : 1, &resolved);
 	if (resolution == SAL_AS_IT_IS)
 		return SAL_ALLOW;
 	if (resolution != SAL_RESOLVED || !sal_fits(&resolved.replica, family))

@@ -97,6 +97,15 @@ describe('services at connect()', () => {
     expect(new Set(met.map(({ who }) => who)).size).toBeGreaterThan(1);
   });
 
+  it('sends datagrams of many sockets to both of two replicas', async () => {
+    const replicas = replicas4.slice(0, 2).map((address) => ({ address, port: 8080 }));
+    await services.table.change([
+      rule({ protocol: 'udp', port: 53, replicas, choices: Uint32Array.of(0, 1) }),
+    ]);
+    const met = await whoAnswers('datagram', '10.200.0.1', 53, 24);
+    expect([...new Set(met.map(({ who }) => who))].sort()).toEqual(['r0', 'r1']);
+  });
+
   it('leaves everybody else alone: other namespaces, other ports, other addresses', async () => {
     await services.table.change([
       rule({
