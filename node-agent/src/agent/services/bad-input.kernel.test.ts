@@ -244,9 +244,10 @@ describe('bad input', () => {
     const began = performance.now();
     for (let number = 0; number < 100; number++)
       slice('many', addresses(number), { number, port: portOf(number) });
-    const planned = () => controller.state('shop/many')?.ports[0]?.planned.plan.replicas ?? [];
+    // As they are kept: what the plan says of each is made when it is asked, and would be 100,000 times each time.
+    const planned = () => controller.state('shop/many')?.ports[0]?.port.replicas ?? [];
     const holds = async (what: () => boolean): Promise<number> => {
-      for (const end = performance.now() + 20_000; performance.now() < end; await delay(2))
+      for (const end = performance.now() + 40_000; performance.now() < end; await delay(10))
         if (what()) return performance.now();
       throw new Error(`waited in vain with ${planned().length} replicas`);
     };
@@ -278,7 +279,7 @@ describe('bad input', () => {
       `100,000 endpoints: ${Math.round(whole)} ms, one change: ${times.map(Math.round).join(', ')} ms\n`,
     );
     expect([errors, refused]).toEqual([[], []]);
-  }, 60_000);
+  }, 120_000);
 
   /** Address and port of whom a service's choices lead to, as a reader in the kernel finds them. */
   const inKernel = (virtualIP: string): Set<string> => {
