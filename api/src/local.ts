@@ -100,7 +100,7 @@ export interface ServiceView {
   name: string;
   /** as its resource has them; those that are not served are among the problems */
   virtualIPs: string[];
-  policy: ServicePolicyView;
+  policy: ServicePolicy;
   /** somebody on this node connected to it within the last minute, so that the load of its replicas is followed */
   inUse: boolean;
   /** one for each port and address family */
@@ -110,7 +110,7 @@ export interface ServiceView {
 }
 
 /** A ServalService's spec with its defaults filled in. */
-export interface ServicePolicyView {
+export interface ServicePolicy {
   locality: (typeof localities)[number];
   balance: (typeof balances)[number];
   affinity: (typeof affinities)[number];

@@ -3,7 +3,7 @@ import type {
   ReplicaView,
   ResolveAnswer,
   ResolveView,
-  ServicePolicyView,
+  ServicePolicy,
   ServicePortView,
   ServiceView,
 } from '@serval/api';
@@ -94,7 +94,7 @@ function portDetail(port: ServicePortView): string[] {
   ];
 }
 
-function policyText(policy: ServicePolicyView): string {
+function policyText(policy: ServicePolicy): string {
   const { locality, balance, affinity, ownReplica, whenEmpty, attempts, synTimeoutMs, maxDelayMs } = policy;
   return [
     ...[`locality ${locality}`, `balance ${balance}`, `affinity ${affinity}`, `own replica ${ownReplica}`],

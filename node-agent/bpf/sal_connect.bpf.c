@@ -27,16 +27,22 @@ SAL_INLINE int sal_refuse(void)
 	return SAL_REFUSE;
 }
 
+/* An address of a context: the verifier wants each of its fields read or written by its own place, not by a pointer. */
+#define SAL_COPY_FIELDS(to, from)       \
+	do {                            \
+		(to)[0] = (from)[0];    \
+		(to)[1] = (from)[1];    \
+		(to)[2] = (from)[2];    \
+		(to)[3] = (from)[3];    \
+	} while (0)
+
 /* What a system call names, as the tables have it. */
 SAL_INLINE void sal_named(const struct bpf_sock_addr *ctx, struct sal_endpoint *to, int family)
 {
 	if (family == AF_INET) {
 		sal_map_v4(to->address, ctx->user_ip4);
 	} else {
-		to->address[0] = ctx->user_ip6[0];
-		to->address[1] = ctx->user_ip6[1];
-		to->address[2] = ctx->user_ip6[2];
-		to->address[3] = ctx->user_ip6[3];
+		SAL_COPY_FIELDS(to->address, ctx->user_ip6);
 	}
 	to->port = ctx->user_port;
 	to->protocol = ctx->protocol;
@@ -47,10 +53,7 @@ SAL_INLINE void sal_name(struct bpf_sock_addr *ctx, const struct sal_endpoint *t
 	if (family == AF_INET) {
 		ctx->user_ip4 = to->address[3];
 	} else {
-		ctx->user_ip6[0] = to->address[0];
-		ctx->user_ip6[1] = to->address[1];
-		ctx->user_ip6[2] = to->address[2];
-		ctx->user_ip6[3] = to->address[3];
+		SAL_COPY_FIELDS(ctx->user_ip6, to->address);
 	}
 	ctx->user_port = to->port;
 }
@@ -255,38 +258,42 @@ SAL_INLINE void sal_local(const struct bpf_sock_ops *ops, struct sal_endpoint *l
 	if (ops->family == AF_INET) {
 		sal_map_v4(local->address, ops->local_ip4);
 	} else {
-		local->address[0] = ops->local_ip6[0];
-		local->address[1] = ops->local_ip6[1];
-		local->address[2] = ops->local_ip6[2];
-		local->address[3] = ops->local_ip6[3];
+		SAL_COPY_FIELDS(local->address, ops->local_ip6);
 	}
 	local->port = bpf_htons(ops->local_port);
 	local->protocol = IPPROTO_TCP;
 }
 
-/* Told once for each SYN that stays without an answer. Where the ring is full the failure is still counted. */
-SAL_NOINLINE int sal_tell(struct bpf_sock_ops *ops, __u32 kind, __u32 attempt)
+/* What user space is told of a resolved socket, but for what only its caller knows; NULL where the ring is full. */
+SAL_INLINE struct sal_event *sal_begin_event(const struct sal_resolved *resolved, __u64 socket, __u8 kind)
 {
-	struct sal_resolved *resolved = sal_resolved_of(ops);
-	struct sal_event *event;
+	struct sal_event *event = bpf_ringbuf_reserve(&sal_events, sizeof(*event), 0);
 
-	if (!resolved)
-		return 0;
-	event = bpf_ringbuf_reserve(&sal_events, sizeof(*event), 0);
 	if (!event)
-		return 0;
+		return NULL;
 	__builtin_memset(event, 0, sizeof(*event));
 	event->time_ns = bpf_ktime_get_ns();
 	event->netns = resolved->netns;
-	event->socket = bpf_get_socket_cookie(ops);
-	sal_local(ops, &event->local);
+	event->socket = socket;
 	event->replica = resolved->replica;
 	event->asked = resolved->asked;
 	event->service = resolved->service;
 	event->kind = kind;
+	return event;
+}
+
+/* Told once for each SYN that fails. Where the ring is full the failure is counted all the same. */
+SAL_INLINE void sal_note_failed_syn(struct bpf_sock_ops *ops, const struct sal_resolved *resolved, __u8 kind, __u8 attempt)
+{
+	struct sal_event *event;
+
+	sal_note_failure(resolved);
+	event = sal_begin_event(resolved, bpf_get_socket_cookie(ops), kind);
+	if (!event)
+		return;
+	sal_local(ops, &event->local);
 	event->attempt = attempt;
 	bpf_ringbuf_submit(event, 0);
-	return 0;
 }
 
 SAL_INLINE int sal_syn_timeout(struct bpf_sock_ops *ops)
@@ -305,8 +312,7 @@ SAL_INLINE void sal_syn_unanswered(struct bpf_sock_ops *ops)
 	/* One that waits for a replica has none that could be silent. */
 	if (ops->state != BPF_TCP_SYN_SENT || !resolved || resolved->cookie)
 		return;
-	sal_note_failure(resolved);
-	sal_tell(ops, SAL_EVENT_SILENT, ops->args[0] + 1);
+	sal_note_failed_syn(ops, resolved, SAL_EVENT_SILENT, ops->args[0] + 1);
 }
 
 SAL_INLINE void sal_state_changed(struct bpf_sock_ops *ops)
@@ -318,8 +324,7 @@ SAL_INLINE void sal_state_changed(struct bpf_sock_ops *ops)
 	resolved = sal_resolved_of(ops);
 	if (!resolved || resolved->cookie)
 		return;
-	sal_note_failure(resolved);
-	sal_tell(ops, SAL_EVENT_REFUSED, 0);
+	sal_note_failed_syn(ops, resolved, SAL_EVENT_REFUSED, 0);
 }
 
 /* What is not among these is most of what the kernel calls for, nine times a connection. */
@@ -385,19 +390,11 @@ int sal_wait(struct __sk_buff *skb)
 	sal_count_drop(SAL_REASON_DELAYED, skb->len);
 	if (__sync_fetch_and_add(kept, 1) > 0)
 		return SAL_REFUSE;
-	event = bpf_ringbuf_reserve(&sal_events, sizeof(*event), 0);
+	event = sal_begin_event(resolved, resolved->cookie, SAL_EVENT_WAITS);
 	if (!event) {
 		*kept = 0; /* its next SYN is told of */
 		return SAL_REFUSE;
 	}
-	__builtin_memset(event, 0, sizeof(*event));
-	event->time_ns = bpf_ktime_get_ns();
-	event->socket = resolved->cookie;
-	event->netns = resolved->netns;
-	event->replica = resolved->replica;
-	event->asked = resolved->asked;
-	event->service = resolved->service;
-	event->kind = SAL_EVENT_WAITS;
 	/* Less one, so that the verifier sees in one comparison that it is neither 0 nor too long. */
 	last = (skb->len < SAL_OPENING_MAX ? skb->len : SAL_OPENING_MAX) - 1;
 	asm volatile("" : "+r"(last));

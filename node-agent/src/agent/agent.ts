@@ -233,7 +233,6 @@ function makeWorks(
     observe.failed('a route for an address that was left', error),
   );
   staleRoutes.follow(pods);
-  const flowIds = { next: BigInt(`0x${randomBytes(7).toString('hex')}`) };
   const common = {
     datapath,
     pods,
@@ -244,7 +243,7 @@ function makeWorks(
     sandboxes: config.sandbox && commandSandboxes(config.sandbox),
     imagesDir: config.imagesDir,
     moverOf: (name: string) => (name === 'external' ? external : criu),
-    nextFlowId: () => ++flowIds.next,
+    nextFlowId: flowIds(),
   };
   const source = new SourceWorks({
     ...common,
@@ -274,6 +273,12 @@ function makeWorks(
       arriving: (migration) => core.workload('target', migration),
     }),
   };
+}
+
+/** Numbers that begin by chance, so that those of an earlier agent don't come again. */
+function flowIds(): () => bigint {
+  let last = BigInt(`0x${randomBytes(7).toString('hex')}`);
+  return () => ++last;
 }
 
 /** Other nodes' agents. */
@@ -331,7 +336,6 @@ async function serveNames(
     setInterests: (others) => exchange.setInterests(others),
   });
   exchange.onReport((other, report) => news.take(other, report));
-  const flowIds = { next: BigInt(`0x${randomBytes(7).toString('hex')}`) };
   const services = new AgentServices({
     node,
     store,
@@ -340,7 +344,7 @@ async function serveNames(
     pods,
     news,
     ...(hostProcesses ? { hostNetns: '/proc/self/ns/net' } : {}),
-    nextFlowId: () => ++flowIds.next,
+    nextFlowId: flowIds(),
     log,
     count: (what, outcome, sockets = 1) => metrics.sockets.inc({ what, outcome }, sockets),
   });

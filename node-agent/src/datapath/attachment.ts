@@ -6,6 +6,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isNativeError, native, type AttachDirection, type BpfProgram } from '../native.js';
 import { explained } from './errors.js';
+import { detachLink, updateLink } from './pinned-link.js';
 import { podsFolder } from './pins.js';
 import { closePrograms, loadPrograms, type ProgramContext, type Programs } from './programs.js';
 
@@ -82,17 +83,6 @@ export async function detachPod(context: AttachContext, target: AttachTarget): P
           .catch(ignoreGone);
 }
 
-function detachLink(pin: string): void {
-  if (!existsSync(pin)) return;
-  const link = native().openPinnedLink(pin);
-  try {
-    link.detach();
-  } finally {
-    link.close();
-  }
-  rmSync(pin);
-}
-
 /** The device or its namespace went away, and the filters with it. */
 function ignoreGone(error: unknown): void {
   if (!['ENOENT', 'ENODEV', 'EINVAL'].includes((error as { code?: string }).code ?? '')) throw error;
@@ -157,14 +147,5 @@ async function adoptDevice(
     if (!isAttached) rmSync(pin, { force: true });
     if (!target.tcx || !isAttached) await attachOne(context, target, ifindex, direction, program);
     else updateLink(pin, program);
-  }
-}
-
-function updateLink(pin: string, program: BpfProgram): void {
-  const link = native().openPinnedLink(pin);
-  try {
-    link.update(program);
-  } finally {
-    link.close();
   }
 }

@@ -2,23 +2,11 @@
  * Replica choice, pure: from what the resources say of a service and what was measured of its replicas to the table that
  * the kernel looks a replica up in. Nothing here does I/O or reads a clock: times are handed in, ms.
  */
-import type { affinities, balances, localities, ownReplicas, whenEmpties } from '@serval/api';
+export type { ServicePolicy } from '@serval/api';
 
 /** How near a replica is, the nearest first. */
 export const rings = ['node', 'zone', 'region', 'world'] as const;
 export type Ring = (typeof rings)[number];
-
-/** A ServalService's spec with its defaults filled in. */
-export interface ServicePolicy {
-  locality: (typeof localities)[number];
-  balance: (typeof balances)[number];
-  affinity: (typeof affinities)[number];
-  ownReplica: (typeof ownReplicas)[number];
-  whenEmpty: (typeof whenEmpties)[number];
-  attempts: number;
-  synTimeoutMs: number;
-  maxDelayMs: number;
-}
 
 /** Where the clients are: this node. */
 export interface Place {

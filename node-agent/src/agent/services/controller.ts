@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServalService } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
-import { serviceKey } from '../../datapath/services/encode.js';
+import { endpointKey, serviceKey } from '../../datapath/services/encode.js';
 import type { EbpfServices, ServiceAddress, ServiceRule } from '../../datapath/services/index.js';
 import type { Endpoint, Protocol } from '../../datapath/types.js';
 import type {
@@ -348,9 +348,9 @@ export class ServiceController {
     const [old, now] = [replicasOf(before), replicasOf(after)];
     const isSame = old.length === now.length && old.every((replica, i) => replica === now[i]);
     if (isSame || (old.length === 0 && this.gone.size === 0)) return;
-    const keys = new Set(now.map(replicaKey));
+    const keys = new Set(now.map(endpointKey));
     for (const replica of old)
-      if (!keys.has(replicaKey(replica))) this.gone.set(replicaKey(replica), replica);
+      if (!keys.has(endpointKey(replica))) this.gone.set(endpointKey(replica), replica);
     for (const key of keys) this.gone.delete(key);
     for (const key of first(this.gone.keys(), this.gone.size - rememberedGone)) this.gone.delete(key);
   }
@@ -402,8 +402,4 @@ function hasReplica(plan: PlannedService, isConcerned: (replica: Replica) => boo
 
 function replicasOf(plan: PlannedService | undefined): Replica[] {
   return [...(plan?.ports.values() ?? [])].flatMap(({ port }) => port.replicas);
-}
-
-function replicaKey({ address, port }: Endpoint): string {
-  return `${address} ${port}`;
 }

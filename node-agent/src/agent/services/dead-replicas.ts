@@ -3,6 +3,7 @@
  * Only those that really go there: a socket that names an address from before a move has a rule, and lives elsewhere.
  */
 import { canonicalAddress } from '../../datapath/address.js';
+import { endpointKey } from '../../datapath/services/encode.js';
 import type { Datapath, Endpoint } from '../../datapath/types.js';
 import { native, type SocketRecord } from '../../native.js';
 import type { AgentPod } from '../pods.js';
@@ -26,7 +27,7 @@ export class DeadReplicas {
 
   /** These are dead now, and no others. */
   look(dead: readonly Endpoint[]): void {
-    const names = new Map(dead.map((each) => [nameOf(each), each]));
+    const names = new Map(dead.map((each) => [endpointKey(each), each]));
     for (const name of this.done) if (!names.has(name)) this.done.delete(name);
     const fresh = [...names].filter(([name]) => !this.done.has(name));
     if (fresh.length === 0) return;
@@ -52,15 +53,11 @@ export class DeadReplicas {
     return new Set(
       flows
         .filter(({ state }) => state !== 'refused')
-        .map(({ identity }) => `${identity.local.port} ${nameOf(identity.remote)}`),
+        .map(({ identity }) => `${identity.local.port} ${endpointKey(identity.remote)}`),
     );
   }
 }
 
 function remoteOf({ remoteAddress, remotePort }: SocketRecord): string {
-  return nameOf({ address: canonicalAddress(remoteAddress), port: remotePort });
-}
-
-function nameOf({ address, port }: Endpoint): string {
-  return `${address} ${port}`;
+  return endpointKey({ address: canonicalAddress(remoteAddress), port: remotePort });
 }

@@ -1,4 +1,5 @@
 /** The service access layer of one node: puts its parts together, and answers what is asked about them. */
+import { endpointKey } from '../../datapath/services/encode.js';
 import type { EbpfServices, SocketEvent } from '../../datapath/services/index.js';
 import type { Datapath, Endpoint } from '../../datapath/types.js';
 import type { ResourceStore } from '@serval/kube-runtime';
@@ -169,7 +170,7 @@ export class AgentServices {
       count: (address) => this.deps.services.table.count(address),
       seen: (rules) => {
         const seen = seenOf((rule) => this.deps.services.table.seen(rule), rules);
-        return ({ address, port }) => seen.get(`${address} ${port}`);
+        return (replica) => seen.get(endpointKey(replica));
       },
     };
   }

@@ -2,6 +2,7 @@
  * How loaded the replicas on this node are, by the socket tables of its pods. Looked at only when somebody asks, at most
  * once a second and for at most a twentieth of a processor: where the tables are long, less often.
  */
+import { serviceKey } from '../../datapath/services/encode.js';
 import type { Protocol } from '../../datapath/types.js';
 import type { NetnsOperations } from '../../native.js';
 import type { ReplicaFlows } from '../../signalling/index.js';
@@ -96,6 +97,6 @@ const callMs = 0.1;
 
 /** Pods on the host's network may share an address. */
 function unique(rows: readonly ReplicaFlows[]): ReplicaFlows[] {
-  const byKey = new Map(rows.map((row) => [`${row.protocol} ${row.address} ${row.port}`, row]));
+  const byKey = new Map(rows.map((row) => [serviceKey(row), row]));
   return byKey.size === rows.length ? [...rows] : [...byKey.values()];
 }

@@ -1,5 +1,6 @@
 /** Pure but for what it is given: one service's ports planned, and the rules that the kernel gets for them. */
 import type { EndpointSlice, ServalService } from '@serval/api';
+import { endpointKey } from '../../datapath/services/encode.js';
 import type { ReplicaSight, ServiceRule } from '../../datapath/services/types.js';
 import type { Protocol } from '../../datapath/types.js';
 import type { ServicePoint } from '../../services/conflicts.js';
@@ -105,8 +106,7 @@ function plannedPort(
       policy,
       place,
       replicas: port.replicas,
-      measured: (replica) =>
-        input.measured(replica, protocol, seen.get(`${replica.address} ${replica.port}`)),
+      measured: (replica) => input.measured(replica, protocol, seen.get(endpointKey(replica))),
       now,
     },
     before?.planned.state,
@@ -150,8 +150,9 @@ export function seenOf(
 ): Map<string, ReplicaSeen> {
   const all = new Map<string, ReplicaSeen>();
   for (const rule of rules)
-    for (const { address, port, connections, failures, rttUs } of seen(rule)) {
-      const key = `${address} ${port}`;
+    for (const sight of seen(rule)) {
+      const { connections, failures, rttUs } = sight;
+      const key = endpointKey(sight);
       const other = all.get(key);
       all.set(key, {
         connections: connections + (other?.connections ?? 0),

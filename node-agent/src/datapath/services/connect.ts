@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { native, type BpfObject, type BpfProgram, type CgroupHook } from '../../native.js';
 import { salConnectConfig } from '../abi.generated.js';
 import { explained } from '../errors.js';
+import { detachLink, updateLink } from '../pinned-link.js';
 import { serviceMapNames, type ServiceMapName } from '../pins.js';
 import type { BpfMap } from '../../native.js';
 
@@ -75,7 +76,7 @@ export class ConnectPrograms {
   /** Keep back what sockets send that wait for a replica, or no more. */
   holdBack(on: boolean): void {
     if (on) attach(this.folder, this.cgroup, 'egress', this.waiter);
-    else detach(this.folder, 'egress');
+    else detachLink(join(this.folder, 'egress'));
   }
 
   close(): void {
@@ -86,36 +87,20 @@ export class ConnectPrograms {
 /** Detach everything. For hosts that leave the service table for good, and for tests. */
 export function uninstallConnect(pinRoot: string): void {
   const folder = join(pinRoot, 'connect');
-  for (const [hook] of [...programs].reverse()) detach(folder, hook);
-  detach(folder, 'egress');
+  for (const [hook] of [...programs].reverse()) detachLink(join(folder, hook));
+  detachLink(join(folder, 'egress'));
   rmSync(folder, { recursive: true, force: true });
 }
 
 function attach(folder: string, cgroup: string, hook: CgroupHook, program: BpfProgram): void {
   const pin = join(folder, hook);
-  const link = existsSync(pin) ? native().openPinnedLink(pin) : undefined;
+  if (existsSync(pin)) return updateLink(pin, program);
+  const link = native().attachCgroup(cgroup, hook, program);
   try {
-    if (link !== undefined) link.update(program);
-    else {
-      const fresh = native().attachCgroup(cgroup, hook, program);
-      fresh.pin(pin);
-      fresh.close();
-    }
-  } finally {
-    link?.close();
-  }
-}
-
-function detach(folder: string, hook: CgroupHook): void {
-  const pin = join(folder, hook);
-  if (!existsSync(pin)) return;
-  const link = native().openPinnedLink(pin);
-  try {
-    link.detach();
+    link.pin(pin);
   } finally {
     link.close();
   }
-  rmSync(pin);
 }
 
 async function load(

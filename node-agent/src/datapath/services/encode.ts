@@ -36,9 +36,14 @@ export function readServiceAddress(buffer: Buffer, at = 0): ServiceAddress {
   return { ...readEndpoint(buffer, at), protocol };
 }
 
+/** One text for one address and port. */
+export function endpointKey({ address, port }: Endpoint): string {
+  return `${address} ${port}`;
+}
+
 /** One text for one key. */
-export function serviceKey({ address, port, protocol }: ServiceAddress): string {
-  return `${protocol} ${address} ${port}`;
+export function serviceKey(at: ServiceAddress): string {
+  return `${at.protocol} ${endpointKey(at)}`;
 }
 
 /** Where a service's choices and replicas are. */

@@ -1,6 +1,6 @@
 /** The memory that services refer to, shared with the kernel: replicas with what was seen of each, choices, counters. */
 import { salEndpoint, salReplica, salServiceCount } from '../abi.generated.js';
-import { readEndpoint, writeEndpoint, type Placed } from './encode.js';
+import { endpointKey, readEndpoint, writeEndpoint, type Placed } from './encode.js';
 import type { ServiceMaps } from './connect.js';
 import { MappedArray } from './mapped-array.js';
 import { Regions } from './regions.js';
@@ -73,7 +73,7 @@ export class ServiceMemory {
       const at = (start + i) * replicaStride;
       writeEndpoint(bytes, at, replica);
       // A connection that is counted in this very moment is lost to the count.
-      const from = seen.size === 0 ? undefined : seen.get(nameOf(replica));
+      const from = seen.size === 0 ? undefined : seen.get(endpointKey(replica));
       if (from === undefined) bytes.fill(0, at + salEndpoint.size, at + replicaStride);
       else bytes.copyWithin(at + salEndpoint.size, from + salEndpoint.size, from + replicaStride);
     }
@@ -134,7 +134,7 @@ export class ServiceMemory {
   private seenPlaces(part: Known | undefined): Map<string, number> {
     const places = part === undefined ? [] : this.placesOfSeen(part);
     return new Map(
-      places.map((place) => [nameOf(this.endpoint(part as Known, place)), place * replicaStride]),
+      places.map((place) => [endpointKey(this.endpoint(part as Known, place)), place * replicaStride]),
     );
   }
 
@@ -156,8 +156,4 @@ export class ServiceMemory {
   private endpoint({ replicas, rule }: Known, place: number): Endpoint {
     return rule?.replicas[place - replicas] ?? readEndpoint(this.replicas.bytes, place * replicaStride);
   }
-}
-
-function nameOf({ address, port }: Endpoint): string {
-  return `${address} ${port}`;
 }

@@ -6,6 +6,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { native } from '../../native.js';
+import type { ServiceRule } from './types.js';
+
+export const replicas4 = ['10.99.0.1', '10.99.0.2', '10.99.0.3'];
+export const replicas6 = ['fd99::1', 'fd99::2', 'fd99::3'];
+
+/** A service of all three, in turn. */
+export function rule(changes: Partial<ServiceRule> = {}): ServiceRule {
+  const v6 = changes.address?.includes(':') ?? false;
+  const replicas = (v6 ? replicas6 : replicas4).map((address) => ({ address, port: 8080 }));
+  return {
+    address: '10.200.0.1',
+    port: 80,
+    protocol: 'tcp',
+    rule: 'FORWARD',
+    balance: 'IN_TURN',
+    replicas,
+    choices: Uint32Array.from({ length: replicas.length }, (_, i) => i),
+    synTimeoutMs: 100,
+    own: new Map(),
+    ...changes,
+  };
+}
 
 /** Answers each connection and each datagram with its name; `ready` when it listens. argv: name, port, addresses */
 const server = `

@@ -1,28 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { EbpfDatapath } from '../ebpf.js';
-import type { EbpfServices, ServiceRule } from './index.js';
-import { ServiceFixture, type Talk } from './services.fixture.js';
+import type { EbpfServices } from './index.js';
+import { replicas4, replicas6, rule, ServiceFixture, type Talk } from './services.fixture.js';
 
 const ports = { tcp: 80, udp: 53 } as const;
-const replicas4 = ['10.99.0.1', '10.99.0.2', '10.99.0.3'];
-const replicas6 = ['fd99::1', 'fd99::2', 'fd99::3'];
-
-function rule(changes: Partial<ServiceRule> = {}): ServiceRule {
-  const v6 = changes.address?.includes(':') ?? false;
-  const replicas = (v6 ? replicas6 : replicas4).map((address) => ({ address, port: 8080 }));
-  return {
-    address: '10.200.0.1',
-    port: 80,
-    protocol: 'tcp',
-    rule: 'FORWARD',
-    balance: 'IN_TURN',
-    replicas,
-    choices: Uint32Array.from({ length: replicas.length }, (_, i) => i),
-    synTimeoutMs: 100,
-    own: new Map(),
-    ...changes,
-  };
-}
 
 describe('services at connect()', () => {
   let fixture: ServiceFixture;
