@@ -140,6 +140,9 @@ export class SignallingClient {
       return { transferMs: performance.now() - start, files: list.files.length, bytes: list.bytes };
     } catch (error) {
       cancel();
+      // What ended so may have met a cut path. There TCP goes on with pauses of seconds, and the ping that is waited for
+      // ends the connection when it already carries the next move's images (faults-cut: 5 s while moving).
+      connection.retire();
       options.signal?.throwIfAborted();
       if (stalled) throw timedOut(node, 'images', this.limits.stallMs);
       // Where the writing failed because the stream was closed, the answer says why.

@@ -190,6 +190,23 @@ describe('images', () => {
     ).rejects.toThrow('before');
   });
 
+  it('leave their connection when they were given up: the next take another', async () => {
+    const { server, address } = await cluster.server('b', { images: { directory } });
+    write({ file: 10 });
+    await client.sendImages('b', address, migration, source);
+    await client.sendImages('b', address, migration, source);
+    expect(server.counters().admitted).toBe(1);
+    write({ file: 50_000_000 });
+    const giveUp = new AbortController();
+    const sending = client.sendImages('b', address, migration, source, { signal: giveUp.signal });
+    await until('some has arrived', () => left().some((name) => name.startsWith('.images')));
+    giveUp.abort(new Error('the move was put off'));
+    await expect(sending).rejects.toThrow('the move was put off');
+    await client.sendImages('b', address, migration, source);
+    expect(server.counters().admitted).toBe(2);
+    await until('what was given up was removed', () => left().join() === 'images');
+  });
+
   it('that get no answer are given up', async () => {
     const address = await receiver({ directory: () => new Promise(() => undefined) });
     const hasty = await cluster.client('a', { limits: { stallMs: 100 } });
