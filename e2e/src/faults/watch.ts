@@ -1,7 +1,7 @@
 /** Looks all the time at what may never be: two copies that run, and holds that last. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FlowView, PodView } from '@serval/api';
+import type { FlowView, PodView, StatusView } from '@serval/api';
 import { cgroupRoot } from '@serval/node-agent';
 import { ask, type Fleet } from '../fleet/index.js';
 import { cgroupPrefix } from '../lab/state.js';
@@ -82,11 +82,16 @@ export async function leftovers(fleet: Fleet): Promise<string[]> {
     [...fleet.agents].map(async ([host, { socket }]) => {
       const pods = await ask<PodView[]>(socket, 'GET', '/v1/pods');
       const flows = await ask<FlowView[]>(socket, 'GET', '/v1/flows');
+      const { openMigrations } = await ask<StatusView>(socket, 'GET', '/v1/status');
       return [
         ...pods.filter((pod) => pod.held).map(({ name }) => `${host}: pod ${name} is held`),
         ...flows
           .filter(({ state }) => state === 'held' || state === 'pending')
           .map(({ pod, state, migration }) => `${host}: a flow of ${pod} is ${state} for ${migration}`),
+        // The source's is over when the workload runs again; a peer that was cut off may have to be told after that.
+        ...Object.entries(openMigrations)
+          .filter(([, count]) => count > 0)
+          .map(([role, count]) => `${host}: ${count} migrations are open as ${role}`),
       ];
     }),
   );

@@ -169,7 +169,7 @@ export class World {
     if (failed.length > 0) throw wrong('traffic', failed.join('; '));
   }
 
-  /** Nothing is held and nothing waits for a switch any more. */
+  /** Nothing is held, nothing waits for a switch any more, and every role has come to its end. */
   async clean(): Promise<void> {
     const deadline = performance.now() + cleanMs;
     for (;;) {

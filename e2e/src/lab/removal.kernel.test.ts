@@ -2,6 +2,7 @@ import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals'
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createLab, labIds, removeLab, removeStaleLabs } from './index.js';
 import { readState } from './state.js';
 import { requireRoot } from './processes.js';
@@ -75,6 +76,7 @@ describe('removal', () => {
 
   it('spares a process that was given the pid of one that had ended', async () => {
     const lab = await createLab({ sites: 1, podsPerHost: 1 });
+    await delay(20); // a start is told in ticks of 10 ms: within one, half of all new labs, the two would be the same
     const bystander = spawn('sleep', ['1000'], { stdio: 'ignore' });
     try {
       const { pid = 0 } = bystander;
