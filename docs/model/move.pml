@@ -155,7 +155,7 @@ end:
 /* ------------------------------------------------------------------------------------------------ target */
 
 #define isOwner (target == owning || target == owner || target == allTold)
-inline targetDiscards() { copy = absent; target = discarding }
+inline targetDiscards() { assert(copy != running); copy = absent; target = discarding }
 
 proctype Target() {
   byte i;
@@ -191,10 +191,10 @@ end:
        :: else -> ANSWER(source == released, releaseOk)
        fi }
 #ifdef BREAK_RESUME_WITHOUT_RELEASE
-  :: atomic { target == restored -> target = owning }
+  :: atomic { target == restored -> copy = running; assert(liveCopies <= 1) }
 #endif
+  :: atomic { isOwner && !isOpen -> isOpen = 1 }
   :: atomic { target == owning -> targetDisk = owner; target = owner; ANSWER(source == released, releaseOk) }
-  :: atomic { target == owner && !isOpen -> isOpen = 1 }
   :: atomic { target == owner && isOpen && copy == stopped -> copy = running; assert(liveCopies <= 1) }
 
   /* With all peers told or without some that don't answer: at any time. */
@@ -227,19 +227,22 @@ end:
   od
 }
 
+/* While it is written down as well: the source's word is durable. */
+#define isTelling (target == owning || target == owner)
+
 /* The target's talk with one peer. */
 proctype TargetToPeer(byte i) {
 end:
   do
 #ifdef BREAK_RSYN_BEFORE_OPEN
-  :: atomic { target == owner && QUIET(rsyn[i], rsynOk[i]) -> SEND(rsyn[i]) }
+  :: atomic { isTelling && QUIET(rsyn[i], rsynOk[i]) -> SEND(rsyn[i]) }
 #else
-  :: atomic { target == owner && isOpen && QUIET(rsyn[i], rsynOk[i]) -> SEND(rsyn[i]) }
+  :: atomic { isTelling && isOpen && QUIET(rsyn[i], rsynOk[i]) -> SEND(rsyn[i]) }
 #endif
   od
 }
 
-#define targetSaysReleased (target == owner && isOpen || target == allTold)
+#define targetSaysReleased (isTelling && isOpen || target == allTold)
 #define targetSaysAborted (target == discarding || target == givenUp)
 #define targetSaysUnknown (target == nothing)
 
@@ -284,11 +287,11 @@ end:
        assert(isPrepared(i) || peer[i] == switched);
        if
        :: isPrepared(i) -> peerFlips()
-       :: else -> ANSWER(target == owner, rsynOk[i])
+       :: else -> ANSWER(isTelling, rsynOk[i])
        fi }
   :: atomic { isFlipping[i] && rule[i] != translated -> rule[i] = translated; assert(isOpen) /* or the replay is lost */ }
   :: atomic { isFlipping[i] && rule[i] == translated ->
-       isFlipping[i] = 0; peerDisk[i] = switched; peer[i] = switched; ANSWER(target == owner, rsynOk[i]) }
+       isFlipping[i] = 0; peerDisk[i] = switched; peer[i] = switched; ANSWER(isTelling, rsynOk[i]) }
 
   /* The deadline: let go, then ask. It runs from prepare on: who is never asked to hold asks as well. */
 #ifndef BREAK_NO_DEADLINE
@@ -330,7 +333,7 @@ end:
        :: source == peering && preparePeerOk[i] -> preparePeerOk[i] = 0
        :: source == holding && holdOk[i] -> holdOk[i] = 0
        :: source == frozen && differenceOk[i] -> differenceOk[i] = 0
-       :: target == owner && rsynOk[i] -> rsynOk[i] = 0
+       :: isTelling && rsynOk[i] -> rsynOk[i] = 0
        fi;
        peer[i] = peerDisk[i] }
   od

@@ -15,6 +15,8 @@ export interface Kill extends Fault {
   phase?: string;
   /** after the nth record of this kind was written */
   written?: string;
+  /** in the middle of that, with nothing on the disk yet */
+  unwritten?: string;
   nth?: number;
 }
 
@@ -39,6 +41,14 @@ const killAfter = (who: Who, written: string, nth: number, what: string, outcome
   outcome,
 });
 
+const killBefore = (who: Who, unwritten: string, nth: number, what: string, outcome: Outcome): Kill => ({
+  name: `agent of the ${who} killed before the disk has it ${what}`,
+  who,
+  unwritten,
+  nth,
+  outcome,
+});
+
 /** A phase is told before what it leads to is written down: killed at `released`, it was not released. */
 export const kills: readonly Kill[] = [
   // Declared, and not written down yet that it was begun: the restarted agent rolls that back and begins once more.
@@ -55,6 +65,8 @@ export const kills: readonly Kill[] = [
   kill('target', 'restored', 'either'),
   killAfter('target', 'target', 2, 'that it stands restored', 'completed'),
   ...['owner', 'telling', 'switching', 'done'].map((phase) => kill('target', phase, 'completed')),
+  // Its peers have switched by then.
+  killBefore('target', 'target', 3, 'that it owns the workload', 'completed'),
   killAfter('target', 'target', 3, 'that it owns the workload', 'completed'),
   ...['prepared', 'held', 'switched'].map((phase) => kill('peer', phase, 'completed')),
   killAfter('peer', 'peer', 1, 'that it is prepared', 'completed'),

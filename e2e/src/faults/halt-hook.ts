@@ -6,7 +6,11 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { HaltStep, Orders } from './halt.js';
+
+/** What need not wait for a record happens within this. */
+const slowDiskMs = 100;
 
 const config = process.argv[process.argv.indexOf('--config') + 1];
 // The agent's own children are ordinary.
@@ -51,13 +55,23 @@ function watchOver(folder: string): void {
   const open = fs.promises.open;
   fs.promises.open = async (path, flags, mode) => {
     const handle = await open.call(fs.promises, path, flags, mode);
-    const file = basename(String(path));
+    const role = basename(String(path)).split('-')[0] ?? '';
+    const nextCount = (): number => (writes.get(role) ?? 0) + 1;
+    const write = handle.write.bind(handle) as (...args: unknown[]) => Promise<never>;
+    handle.write = async (...args: unknown[]) => {
+      const isIt = ({ unwritten, nth = 1 }: HaltStep): boolean => unwritten === role && nth === nextCount();
+      if (armed().some(isIt)) {
+        await delay(slowDiskMs);
+        at(isIt);
+      }
+      return write(...args);
+    };
     const datasync = handle.datasync.bind(handle);
     handle.datasync = async () => {
       await datasync();
-      const role = file.split('-')[0] ?? '';
-      const count = (writes.get(role) ?? 0) + 1;
-      if (armed().some(({ written }) => written === role)) writes.set(role, count);
+      const count = nextCount();
+      if (armed().some(({ written, unwritten }) => [written, unwritten].includes(role)))
+        writes.set(role, count);
       at(({ written, nth = 1 }) => written === role && nth === count);
     };
     return handle;

@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AgentProcess } from '../fleet/index.js';
 
-/** When a phase is entered, or when a record of a role was written for the nth time since it was armed. */
+/**
+ * When a phase is entered, when a record of a role was written for the nth time since it was armed, or when the disk has been
+ * taking so long for that, and has nothing yet, that all that does not wait for it was done.
+ */
 export interface HaltStep {
   id: string;
   role?: string | undefined;
   phase?: string | undefined;
   written?: string | undefined;
+  unwritten?: string | undefined;
   nth?: number | undefined;
 }
 

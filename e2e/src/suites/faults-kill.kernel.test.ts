@@ -10,9 +10,14 @@ const downMs = 200;
 /** An agent starts within this; what it holds is counted anew then. */
 const startMs = 4_000;
 
-async function killed({ who, phase, written, nth }: Kill, attempt: Attempt, halt: Halt): Promise<void> {
+async function killed(
+  { who, phase, written, unwritten, nth }: Kill,
+  attempt: Attempt,
+  halt: Halt,
+): Promise<void> {
   const reached = await halt.reached(attempt.over);
-  if (!reached) throw new Error(`the ${who} never came to ${phase ?? `write ${nth} of ${written}`}`);
+  if (!reached)
+    throw new Error(`the ${who} never came to ${phase ?? `write ${nth} of ${written ?? unwritten}`}`);
   await halt.agent.kill();
   halt.disarm();
   await delay(downMs);
@@ -25,8 +30,8 @@ for (const role of ['source', 'target', 'peer'])
       '$name',
       async (fault) => {
         const world = made();
-        const { who, phase, written, nth } = fault;
-        const step = phase === undefined ? { written, nth } : { role: who, phase };
+        const { who, phase, written, unwritten, nth } = fault;
+        const step = phase === undefined ? { written, unwritten, nth } : { role: who, phase };
         const halt = new Halt(world.agentOf(who), step);
         const ended = await world
           .attempt(fault, (attempt) => killed(fault, attempt, halt))

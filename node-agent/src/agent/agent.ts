@@ -1,11 +1,11 @@
 /** One node's agent: puts the parts together, in the order in which they need each other. */
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { constants, setPriority } from 'node:os';
 import { ServalError } from '@serval/api';
 import { DirectoryStore, NodeDirectory } from '@serval/kube-runtime';
 import { EbpfDatapath } from '../datapath/ebpf.js';
 import { GatewayRoutes } from '../host/gateway-routes.js';
+import { goFirst } from '../host/priority.js';
 import { CriuMover } from '../movers/criu.js';
 import { moverReady } from '../movers/criu-ready.js';
 import { ExternalMover } from '../movers/external.js';
@@ -82,7 +82,7 @@ export async function startAgent(config: AgentConfig, version: string): Promise<
 
 async function assemble(config: AgentConfig, version: string, log: Logger, closers: Closer[]): Promise<void> {
   // Whoever is held waits for this process: it goes before what keeps the processors busy.
-  setPriority(constants.priority.PRIORITY_HIGH);
+  goFirst();
   const ground = await openGround(config, log, closers);
   const { nodes, store, datapath, state, records, client } = ground;
   const pods = new PodRegistry(datapath);

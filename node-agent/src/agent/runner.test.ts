@@ -91,6 +91,21 @@ describe('the runner', () => {
     expect(order).toEqual(['thaw']);
   });
 
+  it('tells peers of the switch while the target writes, and lets nothing run before', async () => {
+    const order: string[] = [];
+    const send = (kind: 'rsyn' | 'switched'): Effect =>
+      ({ type: 'send', role: 'target', to: 'n2', request: kind, message: { kind, migration } }) as Effect;
+    const resume = { ...retire, role: 'target', work: 'resume' } as Effect;
+    const { runner } = run(onCancel(persist, send('rsyn'), resume, send('switched')), {
+      store: { write: () => new Promise(() => undefined), remove: () => Promise.resolve() },
+      work: (_, __, work) => (order.push(work), Promise.resolve({})),
+      request: (_, { kind }) => (order.push(kind), Promise.resolve({ ok: true })),
+    });
+    runner.dispatch(cancel);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(order).toEqual(['rsyn']);
+  });
+
   it('writes until it works, and what it was when it was decided', async () => {
     let attempts = 0;
     const values: unknown[] = [];

@@ -237,7 +237,7 @@ export class SimWorld {
   /** Its sockets are there and its rules are active: packets come and go, whether its processes run or not. */
   private letIn(id: MigrationId, move: Move): void {
     const pod = move.targetPod;
-    if (!move.owned) this.violate(`${id} was opened without an owner`);
+    if (!move.released) this.violate(`${id} was opened before it was released`);
     if (pod === undefined || pod.state === 'waiting')
       return this.violate(`${id} was opened without having been restored`);
     if (move.opened === true) return;
@@ -254,6 +254,7 @@ export class SimWorld {
 
   private resume(id: MigrationId, move: Move): void {
     const pod = move.targetPod;
+    if (!move.owned) this.violate(`${id} was resumed without an owner`);
     if (move.opened !== true) this.violate(`${id} was resumed without having been opened`);
     if (pod?.state !== 'restored') return;
     pod.state = 'live';
@@ -333,7 +334,7 @@ export class SimWorld {
   }
 
   private flip(id: MigrationId, move: Move, rules: Map<number, Rule>, strays: Stray[]): { replayed: number } {
-    if (!move.owned) this.violate(`${id} was switched without an owner`);
+    if (!move.released) this.violate(`${id} was switched before it was released`);
     // It may have moved on by now.
     if (move.opened !== true) this.violate(`${id} was switched before its target was open`);
     for (const rule of rules.values()) {

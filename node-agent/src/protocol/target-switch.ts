@@ -32,7 +32,10 @@ export function released(turn: TargetTurn, incoming: Incoming<'release'>): void 
   answer(turn, incoming.ticket, { ok: true });
 }
 
-/** Whether the release came by itself or was asked for: first it is written down, then it runs. */
+/**
+ * Whether the release came by itself or was asked for. It is written down before it runs; opening the pod and telling the peers
+ * need not wait for that (runner.ts): a target that is restarted in between asks the source, which has it in writing.
+ */
 export function own(turn: TargetTurn, release: Pick<Release, 'peers' | 'strays'>): void {
   const { state } = turn;
   const peers = release.peers.map(({ node, nonce }): [NodeName, SwitchedPeer] => [
@@ -44,8 +47,8 @@ export function own(turn: TargetTurn, release: Pick<Release, 'peers' | 'strays'>
   dropRequests(turn, 'outcome');
   cancelTimer(turn, 'outcome');
   enter(turn, 'owner');
-  persist(turn);
   run(turn, 'open', { epoch: state.epoch });
+  persist(turn);
 }
 
 /** Each to the node that it came from. Whoever has no flows here was not prepared: its own timer will do. */

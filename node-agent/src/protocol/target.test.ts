@@ -61,7 +61,7 @@ describe('a target', () => {
     expect(target.tell('s', restore(2, [2])).story).toEqual(['run applyRules', 'run restore']);
     expect(target.done('target', 'restore').story).toEqual([]);
     expect(target.done('target', 'applyRules').story).toEqual(['persist target', 'reply t3 ok']);
-    expect(target.tell('s', release).story).toEqual(['persist target', 'run open', 'reply t4 ok']);
+    expect(target.tell('s', release).story).toEqual(['run open', 'persist target', 'reply t4 ok']);
     target.now += 2;
     expect(target.done('target', 'open').story).toEqual(['send rsyn p', 'send rsyn q', 'run resume']);
     expect(target.sent('p')).toEqual([{ kind: 'rsyn', migration: id, epoch: 5, nonce: 'np', strays: [] }]);
@@ -158,7 +158,7 @@ describe('a target', () => {
       word: 'released',
       release: { peers: release.peers, strays: [] },
     });
-    expect(target.story).toEqual(['persist target', 'run open']);
+    expect(target.story).toEqual(['run open', 'persist target']);
     for (const word of ['aborted', 'unknown']) {
       const given = restored().timeout('target', 'outcome').answer('target', 'outcome', 's', { word });
       expect(given.story).toEqual(['run discard']);
