@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <unordered_set>
 
 #include "address.h"
 #include "arguments.h"
@@ -64,6 +66,15 @@ uint8_t protocol_value(const Napi::Value& value) {
     throw Napi::TypeError::New(value.Env(), "'" + name + "' is neither tcp nor udp");
   }
   return name == "tcp" ? IPPROTO_TCP : IPPROTO_UDP;
+}
+
+// Undefined is all of them.
+std::optional<std::unordered_set<uint32_t>> ports_value(const Napi::Value& value) {
+  if (value.IsUndefined()) {
+    return std::nullopt;
+  }
+  const Words words = words_value(value, "localPorts");
+  return std::unordered_set<uint32_t>(words.data, words.data + words.size);
 }
 
 Direction direction_value(const Napi::Value& value) {
@@ -297,9 +308,8 @@ Napi::Value attached_programs_in(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value list_sockets_in(const Napi::CallbackInfo& info) {
-  const auto list = [protocol = protocol_value(info[1]), states = number_value(info[2], UINT32_MAX, "states")] {
-    return SocketTable(list_sockets(protocol, states));
-  };
+  const auto list = [protocol = protocol_value(info[1]), states = number_value(info[2], UINT32_MAX, "states"),
+                     ports = ports_value(info[3])] { return SocketTable(list_sockets(protocol, states, ports)); };
   return run_in_netns<SocketTable>(info.Env(), string_argument(info, 0, "listSockets"), list,
                                    [](Napi::Env env, const SocketTable& table) { return table.to_js(env); });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sock_diag.h"
 
+#include <arpa/inet.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -54,10 +55,13 @@ void each_of_family(NetlinkSocket& socket, int protocol, int family, uint32_t st
   });
 }
 
-std::vector<SocketRecord> list_on(NetlinkSocket& socket, int protocol, uint32_t states) {
+std::vector<SocketRecord> list_on(NetlinkSocket& socket, int protocol, uint32_t states,
+                                  const std::optional<std::unordered_set<uint32_t>>& local_ports = std::nullopt) {
   std::vector<SocketRecord> records;
   const auto take = [&](const nlmsghdr&, const inet_diag_msg& found) {
-    records.push_back(to_record(protocol, found));
+    if (!local_ports || local_ports->count(ntohs(found.id.idiag_sport)) > 0) {
+      records.push_back(to_record(protocol, found));
+    }
   };
   each_of_family(socket, protocol, AF_INET, states, take);
   each_of_family(socket, protocol, AF_INET6, states, take);
@@ -132,9 +136,10 @@ void each_socket(int protocol, uint32_t states, const Visit& visit) {
   each_of_family(socket, protocol, AF_INET6, states, visit);
 }
 
-std::vector<SocketRecord> list_sockets(int protocol, uint32_t states) {
+std::vector<SocketRecord> list_sockets(int protocol, uint32_t states,
+                                       const std::optional<std::unordered_set<uint32_t>>& local_ports) {
   NetlinkSocket socket(NETLINK_SOCK_DIAG);
-  return list_on(socket, protocol, states);
+  return list_on(socket, protocol, states, local_ports);
 }
 
 // SOCK_DESTROY by tuple alone falls back to the listener (TCP) or the unconnected socket (UDP) of the local port where

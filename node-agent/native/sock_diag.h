@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <unordered_set>
 #include <vector>
 
 namespace serval {
@@ -26,8 +28,9 @@ struct SocketRecord {
 // the message are attributes.
 void each_socket(int protocol, uint32_t states, const std::function<void(const nlmsghdr&, const inet_diag_msg&)>& visit);
 
-// Of the calling thread's namespace; `states` is a mask of 1 << state.
-std::vector<SocketRecord> list_sockets(int protocol, uint32_t states);
+// Of the calling thread's namespace; `states` is a mask of 1 << state. With `local_ports` only sockets of these.
+std::vector<SocketRecord> list_sockets(int protocol, uint32_t states,
+                                       const std::optional<std::unordered_set<uint32_t>>& local_ports);
 
 // Closes the sockets that are these still; returns how many there were. Cookies in `sockets` are not read.
 uint32_t destroy_sockets(const std::vector<SocketRecord>& sockets);

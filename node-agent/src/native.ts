@@ -237,8 +237,16 @@ export interface NetnsOperations {
     ifindex: number,
     direction: AttachDirection,
   ): Promise<Array<ProgramInfo & { kind: 'tcx' | 'clsact' }>>;
-  /** states: bit mask over TCP states (1 << state); UDP takes the same mask (connected sockets are ESTABLISHED) */
-  listSockets(netns: string, protocol: 'tcp' | 'udp', states: number): Promise<SocketRecord[]>;
+  /**
+   * states: bit mask over TCP states (1 << state); UDP takes the same mask (connected sockets are ESTABLISHED). With
+   * `localPorts` only sockets of these: others cost nothing on our thread.
+   */
+  listSockets(
+    netns: string,
+    protocol: 'tcp' | 'udp',
+    states: number,
+    localPorts?: Uint32Array,
+  ): Promise<SocketRecord[]>;
   /**
    * Where TCP listens, or UDP sockets that are not connected have others beside them that are; clients' own sockets are not
    * told. Counted on the thread: of 50,000 sockets some rows come out.

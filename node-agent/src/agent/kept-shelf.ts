@@ -31,6 +31,12 @@ export class KeptShelf {
     return rest.length === 0 ? all : all.filter(wanted);
   }
 
+  /** Flows of this pod that something was kept for. */
+  async waiting(pod: string): Promise<Set<bigint>> {
+    await this.take(pod, () => false);
+    return new Set(this.byPod.get(pod)?.map(({ flowId }) => flowId));
+  }
+
   /** Takes what was kept for these flows, and sends it. Returns how many packets went. */
   async replay(pod: string, flowIds: ReadonlySet<bigint>): Promise<number> {
     return this.send(pod, await this.take(pod, ({ flowId }) => flowIds.has(flowId)));

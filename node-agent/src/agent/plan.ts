@@ -132,6 +132,7 @@ export interface PeerPod {
    * another device than the one towards the old address.
    */
   hostNetwork: boolean;
+  /** at least those of the ports that the flows in question have there; of the sockets below the same */
   rules: readonly FlowStatus[];
   /** names of the tuples of sockets whose far end is not where the flows in question are now (`tupleName`) */
   sockets: ReadonlySet<string>;

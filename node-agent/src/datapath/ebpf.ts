@@ -243,9 +243,9 @@ export class EbpfDatapath implements Datapath {
     });
   }
 
-  async flows(name?: string): Promise<FlowStatus[]> {
-    if (name === undefined) return this.known.all().flatMap((pod) => this.statuses(pod));
-    return this.inPod(name, (pod) => Promise.resolve(this.statuses(pod)));
+  async flows(name?: string, localPorts?: ReadonlySet<number>): Promise<FlowStatus[]> {
+    if (name === undefined) return this.known.all().flatMap((pod) => this.statuses(pod, localPorts));
+    return this.inPod(name, (pod) => Promise.resolve(this.statuses(pod, localPorts)));
   }
 
   async takeKept(name: string): Promise<KeptPacket[]> {
@@ -304,8 +304,8 @@ export class EbpfDatapath implements Datapath {
     return this.lanes.run(name, async () => work(this.known.get(name)));
   }
 
-  private statuses(pod: KnownPod): FlowStatus[] {
-    return pod.attached ? flowStatuses(this.table, pod.attached.id, pod.name) : [];
+  private statuses(pod: KnownPod, localPorts?: ReadonlySet<number>): FlowStatus[] {
+    return pod.attached ? flowStatuses(this.table, pod.attached.id, pod.name, localPorts) : [];
   }
 
   /** Read back what an earlier agent left: pods with their programs, address pairs. */

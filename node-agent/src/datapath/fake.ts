@@ -203,9 +203,14 @@ export class FakeDatapath implements Datapath {
     });
   }
 
-  flows(name?: string): Promise<FlowStatus[]> {
+  flows(name?: string, localPorts?: ReadonlySet<number>): Promise<FlowStatus[]> {
     return attempt(() =>
-      (name === undefined ? [...this.known.values()] : [this.pod(name)]).flatMap(statuses),
+      (name === undefined ? [...this.known.values()] : [this.pod(name)])
+        .flatMap(statuses)
+        .filter(
+          ({ identity, wire }) =>
+            localPorts === undefined || [identity, wire].some(({ local }) => localPorts.has(local.port)),
+        ),
     );
   }
 

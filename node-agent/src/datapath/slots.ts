@@ -1,6 +1,14 @@
 /** Reading published slots: which belong to a pod or a migration, and what they mean as flows. */
 import type { FlowTable } from '../native.js';
-import { salDirection, salSlot, salSlotFlag, salState, type SalSlot } from './abi.generated.js';
+import {
+  salDirection,
+  salKey,
+  salSlot,
+  salSlotFlag,
+  salState,
+  salTuple,
+  type SalSlot,
+} from './abi.generated.js';
 import { decodeProtocol, decodeState, decodeTuple, slotWord, wordsPerSlot } from './rules.js';
 import type { FlowStatus, RuleSelector } from './types.js';
 
@@ -129,12 +137,25 @@ function sameWords(words: Uint32Array, a: number, b: number, length: number): bo
   return true;
 }
 
-/** The flows of a pod, one entry a hop. */
-export function flowStatuses(table: FlowTable, podId: number, pod: string): FlowStatus[] {
+/** Of the pod's end, as it is matched and as it is made: of both halves of a hop the same two. */
+const localPortsAt = [salSlot.offset.match + salKey.offset.tuple, salSlot.offset.to].map(
+  (tuple) => tuple + salTuple.offset.localPort,
+);
+
+/** The flows of a pod, one entry a hop. With `localPorts` only those whose own end has one of these, as itself or on the wire. */
+export function flowStatuses(
+  table: FlowTable,
+  podId: number,
+  pod: string,
+  localPorts?: ReadonlySet<number>,
+): FlowStatus[] {
   const bytes = table.read(selectSlots(table, podId, {}).numbers);
   const outbound = new Map<string, SalSlot>();
   const hops: FlowStatus[] = [];
+  const isWanted = (base: number): boolean =>
+    localPorts === undefined || localPortsAt.some((at) => localPorts.has(bytes.readUInt16BE(base + at)));
   for (let base = 0; base < bytes.length; base += salSlot.size) {
+    if (!isWanted(base)) continue;
     const slot = salSlot.read(bytes, base);
     if (slot.match.scope.direction === salDirection.EGRESS) outbound.set(hopName(slot), slot);
     else hops.push(hop(pod, slot, outbound));

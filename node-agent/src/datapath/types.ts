@@ -162,7 +162,8 @@ export interface Datapath {
    * multicast isn't. Empty where the pod is not tracked. Of all pods 65,536 are kept.
    */
   sessions(pod: string, maxIdleMs: number): Promise<Session[]>;
-  flows(pod?: string): Promise<FlowStatus[]>;
+  /** Of a pod, or of all. With `localPorts` only flows whose own end has one of these, as itself or on the wire. */
+  flows(pod?: string, localPorts?: ReadonlySet<number>): Promise<FlowStatus[]>;
   /** What holds have kept for this pod, each packet once; what the replay needs comes out whole. */
   takeKept(pod: string): Promise<KeptPacket[]>;
   /** Send kept packets from the pod, through its routing and its programs. */

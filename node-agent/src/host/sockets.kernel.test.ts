@@ -27,6 +27,22 @@ async function toPort(port: number): Promise<SocketFlow[]> {
   return (await listFlows(netns(A))).filter(({ tuple }) => tuple.remote.port === port);
 }
 
+describe('listing flows', () => {
+  it('leaves out those of other ports where some are named', async () => {
+    const server = new Actor(B, tcpServer('0.0.0.0', 7079));
+    await server.said(/listening/);
+    const clients = [new Actor(A, tcpClient('10.77.0.2', 7079)), new Actor(A, tcpClient('10.77.0.2', 7079))];
+    const [port = 0, other = 0] = await Promise.all(
+      clients.map(async (client) => Number((await client.said(/connected (\d+)/))[1])),
+    );
+    const localPorts = async (...wanted: number[]): Promise<number[]> =>
+      (await listFlows(netns(A), new Set(wanted))).map(({ tuple }) => tuple.local.port);
+    expect(await localPorts(port)).toEqual([port]);
+    expect((await localPorts(port, other)).sort()).toEqual([port, other].sort());
+    expect(await localPorts()).toEqual([]);
+  });
+});
+
 describe('closing sockets', () => {
   it.each([
     ['IPv4', '10.77.0.2', '0.0.0.0'],

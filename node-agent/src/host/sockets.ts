@@ -18,9 +18,12 @@ export const tcpState = { established: 1, synReceived: 3, timeWait: 6, close: 7,
 const flowStates = [1, 2, 3, 4, 5, 8, 9, 11].reduce((mask, state) => mask | (1 << state), 0);
 const connected = 1 << tcpState.established;
 
-/** TCP in every state but LISTEN and TIME_WAIT, and connected UDP; what stays within the pod is left out. */
-export async function listFlows(netns: string): Promise<SocketFlow[]> {
-  const sockets = await explained(`network namespace ${netns}`, () => listConnected(netns));
+/**
+ * TCP in every state but LISTEN and TIME_WAIT, and connected UDP; what stays within the pod is left out. With `localPorts` only
+ * flows of these; then some that stay within the pod may be among them.
+ */
+export async function listFlows(netns: string, localPorts?: ReadonlySet<number>): Promise<SocketFlow[]> {
+  const sockets = await explained(`network namespace ${netns}`, () => listConnected(netns, localPorts));
   const local = new Set(sockets.map((socket) => canonicalAddress(socket.localAddress)));
   return sockets.map(socketFlow).filter((flow) => leavesThePod(flow, local));
 }
@@ -45,10 +48,11 @@ export async function closeSockets(
   });
 }
 
-async function listConnected(netns: string): Promise<SocketRecord[]> {
+async function listConnected(netns: string, localPorts?: ReadonlySet<number>): Promise<SocketRecord[]> {
+  const ports = localPorts === undefined ? undefined : Uint32Array.from(localPorts);
   const [tcp, udp] = await Promise.all([
-    native().listSockets(netns, 'tcp', flowStates),
-    native().listSockets(netns, 'udp', connected),
+    native().listSockets(netns, 'tcp', flowStates, ports),
+    native().listSockets(netns, 'udp', connected, ports),
   ]);
   return [...tcp, ...udp];
 }
