@@ -1,9 +1,9 @@
 /** Clients name a service, and real agents see to it that they get a replica, whatever becomes of some of them. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ServalServiceSpec } from '@serval/api';
+import type { ServalServiceSpec, ServiceView } from '@serval/api';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startHold, startLoop, startMovableWho, startWho, summarize } from '../clients/index.js';
-import { Fleet, LabService } from '../fleet/index.js';
+import { ask, Fleet, LabService } from '../fleet/index.js';
 import { auditRecording, createLab, type Lab, type Pod } from '../lab/index.js';
 
 const port = 8080;
@@ -78,6 +78,17 @@ describe('services', () => {
       if (rows[0]?.name !== undefined) return;
     }
     throw new Error(`nobody answers ${client.name} at ${address}`);
+  };
+
+  /** Resolves when a connect() from this host waits. */
+  const waits = async (host: string): Promise<void> => {
+    const { socket } = fleet.agent(host);
+    for (const end = performance.now() + 5_000; performance.now() < end; await delay(20)) {
+      const views = await ask<ServiceView[]>(socket, 'GET', '/v1/services');
+      const rules = views.flatMap(({ ports }) => ports.map(({ rule }) => rule));
+      if (rules.length > 0 && rules.every((rule) => rule === 'DELAY')) return;
+    }
+    throw new Error(`${host} does not delay`);
   };
 
   it.each([vip4, vip6])(
@@ -168,7 +179,7 @@ describe('services', () => {
     expect(refused.at(-1)).toMatchObject({ error: expect.stringContaining('refused') });
     expect(refused.at(-1)?.connectMs).toBeLessThan(50);
     const waiting = serve([], { whenEmpty: 'Wait' });
-    await delay(300);
+    await waits('s1-h1');
     const loop = startLoop(client, vip4, 80, { count: 3, parallel: 3, timeoutMs: 20_000 });
     await delay(1_500);
     expect(loop.rows).toEqual([]);
@@ -184,7 +195,7 @@ describe('services', () => {
   it('lets down who has waited for long enough', async () => {
     const client = await newClient('s1-h1');
     serve([], { whenEmpty: 'Wait', maxDelayMs: 1_000 });
-    await delay(300);
+    await waits('s1-h1');
     const [row] = await startLoop(client, vip4, 80, { count: 1, timeoutMs: 20_000 }).finished();
     expect(row?.error).toBeDefined();
     expect(row?.connectMs).toBeGreaterThan(950);

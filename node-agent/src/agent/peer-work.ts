@@ -173,8 +173,8 @@ export class PeerWorks {
     const ended = new Set(flows.map(flowKey));
     const own = BigInt(`0x${migration}`);
     for (const pod of this.deps.pods.all()) {
-      const ids = (await this.deps.datapath.flows(pod.name))
-        .filter((rule) => rule.migration === own && ended.has(flowKey(seenByWorkload(rule))))
+      const ids = (await this.deps.datapath.flows(pod.name, { migration: own }))
+        .filter((rule) => ended.has(flowKey(seenByWorkload(rule))))
         .map(({ flowId }) => flowId);
       // Only what this migration owns: a later one tells of its own hops itself.
       if (ids.length > 0) await this.deps.datapath.remove(pod.name, { migration: own, flowIds: ids });
@@ -190,8 +190,8 @@ export class PeerWorks {
     const named = new Set(flows.map(keyAt));
     const own = BigInt(`0x${migration}`);
     for (const { name, netns, hostNetwork } of flows.length === 0 ? [] : this.deps.pods.all()) {
-      const rules = (await this.deps.datapath.flows(name)).filter(
-        (rule) => rule.migration === own && rule.protocol === 'tcp' && named.has(ruleKey(rule)),
+      const rules = (await this.deps.datapath.flows(name, { migration: own })).filter(
+        (rule) => rule.protocol === 'tcp' && named.has(ruleKey(rule)),
       );
       if (rules.length === 0 || hostNetwork) continue;
       const ids = endedRules(rules, await listFlows(netns)).map(({ flowId }) => flowId);
@@ -267,7 +267,7 @@ export class PeerWorks {
       const known = byName.get(pod.name) ?? {
         name: pod.name,
         hostNetwork: pod.hostNetwork,
-        rules: await this.deps.datapath.flows(pod.name, ports),
+        rules: await this.deps.datapath.flows(pod.name, { localPorts: ports }),
         sockets: await otherSockets(pod.netns, ports, places),
       };
       byName.set(pod.name, known);

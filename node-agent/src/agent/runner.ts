@@ -273,7 +273,7 @@ export class Runner {
 }
 
 /** Milliseconds since the epoch by a clock that nobody steps: what the report of a switch is measured by. */
-function steadyNow(): number {
+export function steadyNow(): number {
   return performance.timeOrigin + performance.now();
 }
 

@@ -235,7 +235,7 @@ export class TargetWorks {
     let rules = this.rules.get(migration);
     if (rules === undefined) {
       const owner = BigInt(`0x${migration}`);
-      const statuses = (await this.deps.datapath.flows(workload)).filter((flow) => flow.migration === owner);
+      const statuses = await this.deps.datapath.flows(workload, { migration: owner });
       rules = new Map(
         statuses.map(({ protocol, identity, wire, flowId }) => [
           targetFlowKey({ protocol, identity, wire }),

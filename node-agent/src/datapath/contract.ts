@@ -129,13 +129,20 @@ export function datapathContract(name: string, start: () => Promise<ContractHarn
     it('tells the flows of some ports of the pod, as itself or on the wire', async () => {
       await datapath.apply(pod, [peerRule()]);
       const ports = async (...wanted: number[]): Promise<bigint[]> =>
-        (await datapath.flows(pod, new Set(wanted))).map(({ flowId }) => flowId);
+        (await datapath.flows(pod, { localPorts: new Set(wanted) })).map(({ flowId }) => flowId);
       const own = tuple(old).local;
       expect(await ports(own.port, 1)).toEqual([1n]);
       expect(await ports(old.port, 1)).toEqual([]);
       await datapath.apply(pod, [peerRule({ wire: { ...tuple(moved), local: { ...own, port: 99 } } })]);
       expect(await ports(99)).toEqual([1n]);
       expect(await ports(own.port)).toEqual([1n, 1n]); // what comes the way of before is understood still
+    });
+
+    it('tells the flows of one migration', async () => {
+      await datapath.apply(pod, [peerRule()]);
+      const { migration } = peerRule();
+      expect((await datapath.flows(pod, { migration })).map(({ flowId }) => flowId)).toEqual([1n]);
+      expect(await datapath.flows(pod, { migration: migration + 1n })).toEqual([]);
     });
 
     it('keeps a pod apart from its neighbour with the same tuple', async () => {

@@ -37,6 +37,7 @@ import type {
   PodStatus,
   ReplayResult,
   RuleSelector,
+  WantedFlows,
   Session,
 } from './types.js';
 
@@ -243,9 +244,9 @@ export class EbpfDatapath implements Datapath {
     });
   }
 
-  async flows(name?: string, localPorts?: ReadonlySet<number>): Promise<FlowStatus[]> {
-    if (name === undefined) return this.known.all().flatMap((pod) => this.statuses(pod, localPorts));
-    return this.inPod(name, (pod) => Promise.resolve(this.statuses(pod, localPorts)));
+  async flows(name?: string, wanted: WantedFlows = {}): Promise<FlowStatus[]> {
+    if (name === undefined) return this.known.all().flatMap((pod) => this.statuses(pod, wanted));
+    return this.inPod(name, (pod) => Promise.resolve(this.statuses(pod, wanted)));
   }
 
   async takeKept(name: string): Promise<KeptPacket[]> {
@@ -304,8 +305,8 @@ export class EbpfDatapath implements Datapath {
     return this.lanes.run(name, async () => work(this.known.get(name)));
   }
 
-  private statuses(pod: KnownPod, localPorts?: ReadonlySet<number>): FlowStatus[] {
-    return pod.attached ? flowStatuses(this.table, pod.attached.id, pod.name, localPorts) : [];
+  private statuses(pod: KnownPod, wanted: WantedFlows): FlowStatus[] {
+    return pod.attached ? flowStatuses(this.table, pod.attached.id, pod.name, wanted) : [];
   }
 
   /** Read back what an earlier agent left: pods with their programs, address pairs. */

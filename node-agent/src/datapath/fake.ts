@@ -22,6 +22,7 @@ import type {
   Protocol,
   ReplayResult,
   RuleSelector,
+  WantedFlows,
   Session,
 } from './types.js';
 
@@ -203,10 +204,11 @@ export class FakeDatapath implements Datapath {
     });
   }
 
-  flows(name?: string, localPorts?: ReadonlySet<number>): Promise<FlowStatus[]> {
+  flows(name?: string, { migration, localPorts }: WantedFlows = {}): Promise<FlowStatus[]> {
     return attempt(() =>
       (name === undefined ? [...this.known.values()] : [this.pod(name)])
         .flatMap(statuses)
+        .filter((flow) => migration === undefined || flow.migration === migration)
         .filter(
           ({ identity, wire }) =>
             localPorts === undefined || [identity, wire].some(({ local }) => localPorts.has(local.port)),

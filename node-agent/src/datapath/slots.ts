@@ -10,7 +10,7 @@ import {
   type SalSlot,
 } from './abi.generated.js';
 import { decodeProtocol, decodeState, decodeTuple, slotWord, wordsPerSlot } from './rules.js';
-import type { FlowStatus, RuleSelector } from './types.js';
+import type { FlowStatus, RuleSelector, WantedFlows } from './types.js';
 
 /** Some slots: their numbers in the table, and what they hold. */
 export interface SlotSelection {
@@ -142,14 +142,15 @@ const localPortsAt = [salSlot.offset.match + salKey.offset.tuple, salSlot.offset
   (tuple) => tuple + salTuple.offset.localPort,
 );
 
-/** The flows of a pod, one entry a hop. With `localPorts` only those whose own end has one of these, as itself or on the wire. */
+/** The flows of a pod that are wanted, one entry a hop. */
 export function flowStatuses(
   table: FlowTable,
   podId: number,
   pod: string,
-  localPorts?: ReadonlySet<number>,
+  { migration, localPorts }: WantedFlows,
 ): FlowStatus[] {
-  const bytes = table.read(selectSlots(table, podId, {}).numbers);
+  const owned = migration === undefined ? {} : { migration };
+  const bytes = table.read(selectSlots(table, podId, owned).numbers);
   const outbound = new Map<string, SalSlot>();
   const hops: FlowStatus[] = [];
   const isWanted = (base: number): boolean =>

@@ -75,7 +75,7 @@ export class SocketRules {
   async sweep(pods: Iterable<AgentPod>): Promise<void> {
     const { datapath } = this.deps;
     for (const pod of pods) {
-      const flows = (await datapath.flows(pod.name)).filter(({ migration }) => migration === socketOwner);
+      const flows = await datapath.flows(pod.name, { migration: socketOwner });
       if (flows.length === 0) continue;
       const alive = new Set((await listSockets(pod, living)).map(({ localPort }) => localPort));
       const over = flows
