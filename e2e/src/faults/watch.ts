@@ -10,14 +10,14 @@ const copiesMs = 5;
 const holdsMs = 100;
 
 export interface Seen {
-  /** most copies of the workload that ran at one time, and least, which is 0 while it is frozen */
-  mostCopies: number;
+  /** where copies of the workload ran when most did at one time: their cgroups */
+  copies: string[];
   /** longest time that something was seen held, ms */
   longestHoldMs: number;
 }
 
 export class Watch {
-  private mostCopies = 0;
+  private copies: string[] = [];
   private readonly heldSince = new Map<string, number>();
   private longestHoldMs = 0;
   private readonly timers: NodeJS.Timeout[] = [];
@@ -34,11 +34,12 @@ export class Watch {
 
   end(): Seen {
     this.timers.forEach(clearInterval);
-    return { mostCopies: this.mostCopies, longestHoldMs: Math.round(this.longestHoldMs) };
+    return { copies: this.copies, longestHoldMs: Math.round(this.longestHoldMs) };
   }
 
   private count(): void {
-    this.mostCopies = Math.max(this.mostCopies, runningCopies(this.fleet.lab.id, this.mark).length);
+    const now = runningCopies(this.fleet.lab.id, this.mark);
+    if (now.length > this.copies.length) this.copies = now;
   }
 
   private look(): void {
@@ -112,10 +113,23 @@ export function runningCopies(lab: string, mark: string): string[] {
   });
 }
 
+/** PF_EXITING and PF_SIGNALED of linux/sched.h. */
+const dyingFlags = 0x404;
+const killPending = 1n << 8n;
+
+/**
+ * One that was killed while it was frozen leaves the freezer to die, and carries out nothing of its own: it was seen as running in
+ * one of 300 kills.
+ */
 function runs(pid: string): boolean {
+  const signals = [...text(`/proc/${pid}/status`).matchAll(/^(?:SigPnd|ShdPnd):\t(\w+)$/gm)];
   const stat = text(`/proc/${pid}/stat`);
-  const state = stat.slice(stat.lastIndexOf(')') + 2)[0] ?? 'X';
-  return !'TtZX'.includes(state);
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state = 'X'] = fields;
+  const isDying =
+    (Number(fields[6]) & dyingFlags) !== 0 ||
+    signals.some(([, set = '0']) => (BigInt(`0x${set}`) & killPending) !== 0n);
+  return !isDying && !'TtZX'.includes(state[0] ?? 'X');
 }
 
 function text(path: string): string {

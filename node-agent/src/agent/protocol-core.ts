@@ -79,17 +79,18 @@ export class ProtocolCore implements Core {
 
   /** Whether no migration has been open here for so long: the last step of one is done when its phase is entered, or soon after. */
   isCalm(now: number, forMs: number): boolean {
-    const { sources, targets, peers } = this.agent;
-    const all = [
-      ...[...sources.values()].map((state) => ({ role: 'source' as const, ...state })),
-      ...[...targets.values()].map((state) => ({ role: 'target' as const, ...state })),
-      ...[...peers.values()].map((state) => ({ role: 'peer' as const, ...state })),
-    ];
-    return all.every(({ role, phase, since }) => over[role].has(phase) && now - since >= forMs);
+    return roles.every((role) =>
+      [...this.statesOf(role).values()].every(
+        ({ phase, since }) => over[role].has(phase) && now - since >= forMs,
+      ),
+    );
   }
 
   private stateOf(role: Role, migration: MigrationId) {
-    const states = { source: this.agent.sources, target: this.agent.targets, peer: this.agent.peers };
-    return states[role].get(migration);
+    return this.statesOf(role).get(migration);
+  }
+
+  private statesOf(role: Role) {
+    return { source: this.agent.sources, target: this.agent.targets, peer: this.agent.peers }[role];
   }
 }

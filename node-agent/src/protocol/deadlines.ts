@@ -32,7 +32,7 @@ export const defaultDeadlines: Deadlines = {
   peerHoldMs: 25_000,
   outcomeMs: 1_000,
   settleMs: 2_000,
-  straysMs: 20,
+  straysMs: 10,
   newcomersMs: 5,
   switchGraceMs: 5_000,
   tombstoneMs: 600_000,
