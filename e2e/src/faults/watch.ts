@@ -125,11 +125,11 @@ function runs(pid: string): boolean {
   const signals = [...text(`/proc/${pid}/status`).matchAll(/^(?:SigPnd|ShdPnd):\t(\w+)$/gm)];
   const stat = text(`/proc/${pid}/stat`);
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state = 'X'] = fields;
   const isDying =
     (Number(fields[6]) & dyingFlags) !== 0 ||
     signals.some(([, set = '0']) => (BigInt(`0x${set}`) & killPending) !== 0n);
-  return !isDying && !'TtZX'.includes(state[0] ?? 'X');
+  // Of one that has gone there is no state.
+  return !isDying && !['T', 't', 'Z', 'X', ''].includes(fields[0] ?? '');
 }
 
 function text(path: string): string {

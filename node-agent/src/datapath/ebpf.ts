@@ -37,8 +37,8 @@ import type {
   PodStatus,
   ReplayResult,
   RuleSelector,
-  WantedFlows,
   Session,
+  WantedFlows,
 } from './types.js';
 
 export interface EbpfOptions {

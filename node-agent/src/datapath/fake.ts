@@ -22,8 +22,8 @@ import type {
   Protocol,
   ReplayResult,
   RuleSelector,
-  WantedFlows,
   Session,
+  WantedFlows,
 } from './types.js';
 
 interface FakeRule extends FlowRule {

@@ -40,16 +40,16 @@ export class DeadReplicas {
     const sockets = await native().listSockets(pod.netns, 'tcp', talking);
     const theirs = sockets.filter((socket) => gone.has(remoteOf(socket)));
     if (theirs.length === 0) return 0;
-    const moved = await this.movedFrom(pod);
+    const moved = await this.movedFrom(pod, new Set(theirs.map(({ localPort }) => localPort)));
     return native().destroySockets(
       pod.netns,
       theirs.filter((socket) => !moved.has(`${socket.localPort} ${remoteOf(socket)}`)),
     );
   }
 
-  /** By local port and by whom the socket believes to talk to. */
-  private async movedFrom(pod: AgentPod): Promise<Set<string>> {
-    const flows = await this.deps.datapath.flows(pod.name).catch(() => []);
+  /** Of these ports, by local port and by whom the socket believes to talk to. */
+  private async movedFrom(pod: AgentPod, localPorts: ReadonlySet<number>): Promise<Set<string>> {
+    const flows = await this.deps.datapath.flows(pod.name, { localPorts }).catch(() => []);
     return new Set(
       flows
         .filter(({ state }) => state !== 'refused')
