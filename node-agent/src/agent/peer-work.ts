@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { withEnds } from '../datapath/kept.js';
 import type { Datapath, FlowRule, FlowStatus, FlowTuple, KeptPacket } from '../datapath/types.js';
-import { listFlows } from '../host/sockets.js';
+import { listFlows, type WantedSockets } from '../host/sockets.js';
 import { nativeTranslations } from '../host/translations.js';
 import { native } from '../native.js';
 import type { PeerWork } from '../protocol/effects.js';
@@ -229,8 +229,7 @@ export class PeerWorks {
   ): Promise<{ unknown: number[]; added: MigrationRules }> {
     const added: MigrationRules = new Map();
     if (flows.length === 0) return { unknown: [], added };
-    const calledBy = await nativeTranslations();
-    const atPods = await this.peerPods(flows);
+    const [calledBy, atPods] = await Promise.all([nativeTranslations(), this.peerPods(flows)]);
     const plan = planPeer({
       migration: BigInt(`0x${migration}`),
       flows,
@@ -260,17 +259,20 @@ export class PeerWorks {
     const pods = new Map<string, PeerPod>();
     const byName = new Map<string, PeerPod>();
     const places = new Set(flows.map(({ now }) => now.address));
-    const ports = new Set(flows.map(({ peer }) => peer.port));
+    const localPorts = new Set(flows.map(({ peer }) => peer.port));
+    const protocols = new Set(flows.map(({ protocol }) => protocol));
     for (const address of new Set(flows.map(({ peer }) => peer.address))) {
       const pod = this.deps.pods.at(address);
       if (pod === undefined) continue;
-      const known = byName.get(pod.name) ?? {
-        name: pod.name,
-        hostNetwork: pod.hostNetwork,
-        rules: await this.deps.datapath.flows(pod.name, { localPorts: ports }),
-        sockets: await otherSockets(pod.netns, ports, places),
-      };
-      byName.set(pod.name, known);
+      let known = byName.get(pod.name);
+      if (known === undefined) {
+        const { name, netns, hostNetwork } = pod;
+        const [rules, sockets] = await Promise.all([
+          this.deps.datapath.flows(name, { localPorts }),
+          otherSockets(netns, { localPorts, protocols }, places),
+        ]);
+        byName.set(name, (known = { name, hostNetwork, rules, sockets }));
+      }
       pods.set(address, known);
     }
     return pods;
@@ -376,10 +378,10 @@ export class PeerWorks {
 /** Of these ports, with other far ends than these: a few, where the others may be 100,000. None where the pod has gone. */
 async function otherSockets(
   netns: string,
-  ports: ReadonlySet<number>,
+  wanted: WantedSockets,
   places: ReadonlySet<string>,
 ): Promise<ReadonlySet<string>> {
-  const sockets = await listFlows(netns, ports).catch(() => []);
+  const sockets = await listFlows(netns, wanted).catch(() => []);
   const others = sockets.filter(({ tuple }) => !places.has(tuple.remote.address));
   return new Set(others.map(({ protocol, tuple }) => tupleName(protocol, tuple)));
 }

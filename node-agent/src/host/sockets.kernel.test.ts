@@ -28,7 +28,7 @@ async function toPort(port: number): Promise<SocketFlow[]> {
 }
 
 describe('listing flows', () => {
-  it('leaves out those of other ports where some are named', async () => {
+  it('leaves out those of other ports, and of another protocol, where some are named', async () => {
     const server = new Actor(B, tcpServer('0.0.0.0', 7079));
     await server.said(/listening/);
     const clients = [new Actor(A, tcpClient('10.77.0.2', 7079)), new Actor(A, tcpClient('10.77.0.2', 7079))];
@@ -36,10 +36,13 @@ describe('listing flows', () => {
       clients.map(async (client) => Number((await client.said(/connected (\d+)/))[1])),
     );
     const localPorts = async (...wanted: number[]): Promise<number[]> =>
-      (await listFlows(netns(A), new Set(wanted))).map(({ tuple }) => tuple.local.port);
+      (await listFlows(netns(A), { localPorts: new Set(wanted) })).map(({ tuple }) => tuple.local.port);
     expect(await localPorts(port)).toEqual([port]);
     expect((await localPorts(port, other)).sort()).toEqual([port, other].sort());
     expect(await localPorts()).toEqual([]);
+    const of = async (protocol: 'tcp' | 'udp'): Promise<number> =>
+      (await listFlows(netns(A), { localPorts: new Set([port]), protocols: new Set([protocol]) })).length;
+    expect([await of('tcp'), await of('udp')]).toEqual([1, 0]);
   });
 });
 

@@ -18,12 +18,18 @@ export const tcpState = { established: 1, synReceived: 3, timeWait: 6, close: 7,
 const flowStates = [1, 2, 3, 4, 5, 8, 9, 11].reduce((mask, state) => mask | (1 << state), 0);
 const connected = 1 << tcpState.established;
 
+export interface WantedSockets {
+  localPorts?: ReadonlySet<number>;
+  /** each takes a thread, and goes through tables that all namespaces share: 1 to 2 ms */
+  protocols?: ReadonlySet<Protocol>;
+}
+
 /**
  * TCP in every state but LISTEN and TIME_WAIT, and connected UDP; what stays within the pod is left out. With `localPorts` only
  * flows of these; then some that stay within the pod may be among them.
  */
-export async function listFlows(netns: string, localPorts?: ReadonlySet<number>): Promise<SocketFlow[]> {
-  const sockets = await explained(`network namespace ${netns}`, () => listConnected(netns, localPorts));
+export async function listFlows(netns: string, wanted: WantedSockets = {}): Promise<SocketFlow[]> {
+  const sockets = await explained(`network namespace ${netns}`, () => listConnected(netns, wanted));
   const local = new Set(sockets.map((socket) => canonicalAddress(socket.localAddress)));
   return sockets.map(socketFlow).filter((flow) => leavesThePod(flow, local));
 }
@@ -48,12 +54,14 @@ export async function closeSockets(
   });
 }
 
-async function listConnected(netns: string, localPorts?: ReadonlySet<number>): Promise<SocketRecord[]> {
+async function listConnected(
+  netns: string,
+  { localPorts, protocols }: WantedSockets = {},
+): Promise<SocketRecord[]> {
   const ports = localPorts === undefined ? undefined : Uint32Array.from(localPorts);
-  const [tcp, udp] = await Promise.all([
-    native().listSockets(netns, 'tcp', flowStates, ports),
-    native().listSockets(netns, 'udp', connected, ports),
-  ]);
+  const list = (protocol: Protocol, states: number): Promise<SocketRecord[]> | [] =>
+    protocols?.has(protocol) === false ? [] : native().listSockets(netns, protocol, states, ports);
+  const [tcp, udp] = await Promise.all([list('tcp', flowStates), list('udp', connected)]);
   return [...tcp, ...udp];
 }
 

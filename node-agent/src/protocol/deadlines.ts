@@ -32,8 +32,8 @@ export const defaultDeadlines: Deadlines = {
   peerHoldMs: 25_000,
   outcomeMs: 1_000,
   settleMs: 2_000,
-  straysMs: 10,
-  newcomersMs: 5,
+  straysMs: 3,
+  newcomersMs: 8,
   switchGraceMs: 5_000,
   tombstoneMs: 600_000,
 };

@@ -9,10 +9,12 @@ let folder = '';
 let heard = 0;
 const watching = new EndWatch(() => heard++);
 const events = (cgroup: string): string => join(folder, cgroup, 'cgroup.events');
-const write = (cgroup: string): void => writeFileSync(events(cgroup), 'populated 0\nfrozen 0\n');
+/** In place: nobody is to find the file empty. */
+const write = (cgroup: string, populated = 0): void =>
+  writeFileSync(events(cgroup), `populated ${populated}\nfrozen ${populated}\n`, { flag: 'r+' });
 const make = (cgroup: string): string => {
   mkdirSync(join(folder, cgroup));
-  write(cgroup);
+  writeFileSync(events(cgroup), 'populated 1\nfrozen 0\n');
   return join(folder, cgroup);
 };
 
@@ -25,20 +27,25 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Whether a change of it is heard of. */
-async function hears(cgroup: string): Promise<boolean> {
+/** Whether a change of it is heard of, which leaves so many processes in it. */
+async function hears(cgroup: string, populated = 0): Promise<boolean> {
   const before = heard;
-  write(cgroup);
+  write(cgroup, populated);
   for (const end = performance.now() + 300; performance.now() < end && heard === before;) await delay(1);
   return heard > before;
 }
 
-it('hears of changes in the cgroups that it follows, and no others', async () => {
+it('hears of ends in the cgroups that it follows, and no others', async () => {
   const [one, other] = [make('one'), make('other')];
   watching.follow(new Set([one]));
   expect([await hears('one'), await hears('other')]).toEqual([true, false]);
   watching.follow(new Set([other]));
   expect([await hears('one'), await hears('other')]).toEqual([false, true]);
+});
+
+it('does not take it for an end that one is frozen', async () => {
+  watching.follow(new Set([make('one')]));
+  expect([await hears('one', 1), await hears('one')]).toEqual([false, true]);
 });
 
 it('takes it that one is not there, and finds it when it is asked again', async () => {

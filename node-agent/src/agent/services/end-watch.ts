@@ -4,12 +4,13 @@
  */
 import { watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
+import { isPopulated } from '../../movers/cgroup.js';
 
 export class EndWatch {
   private readonly watchers = new Map<string, FSWatcher>();
 
-  /** `onChange`: something has happened in one of the cgroups; its processes may also have been frozen. */
-  constructor(private readonly onChange: () => void) {}
+  /** `onEnd`: one of the cgroups has no process any more, or is gone itself. */
+  constructor(private readonly onEnd: () => void) {}
 
   /** These, and no others. One that can't be watched (it is gone, of cgroup v1, or there are too many) is tried again at the next call. */
   follow(cgroups: ReadonlySet<string>): void {
@@ -23,7 +24,9 @@ export class EndWatch {
 
   private open(cgroup: string): void {
     try {
-      const watcher = watch(join(cgroup, 'cgroup.events'), { persistent: false }, () => this.onChange());
+      const watcher = watch(join(cgroup, 'cgroup.events'), { persistent: false }, () => {
+        if (!isAlive(cgroup)) this.onEnd();
+      });
       watcher.on('error', () => this.forget(cgroup));
       this.watchers.set(cgroup, watcher);
     } catch {
@@ -34,5 +37,14 @@ export class EndWatch {
   private forget(cgroup: string): void {
     this.watchers.get(cgroup)?.close();
     this.watchers.delete(cgroup);
+  }
+}
+
+/** The kernel tells of its being frozen as well: every move does that, and has no time to be looked at then. */
+function isAlive(cgroup: string): boolean {
+  try {
+    return isPopulated(cgroup);
+  } catch {
+    return false;
   }
 }

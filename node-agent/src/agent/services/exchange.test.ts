@@ -25,6 +25,7 @@ function flows(address: string): ReplicaFlows {
 class Member {
   looked = 0;
   warmed = 0;
+  busy = false;
   readonly counts = { sent: 0, failed: {} as Record<string, number>, refused: {} as Record<string, number> };
   readonly silences: Array<[string, string | undefined]> = [];
   readonly heard: Array<[node: string, report: NodeReport, at: number]> = [];
@@ -64,6 +65,7 @@ class Member {
       },
       onSilence: (node, reason) => this.silences.push([node, reason]),
       warm: () => this.warmed++,
+      isBusy: () => this.busy,
     });
     this.exchange.onReport((...what) => this.heard.push(what));
   }
@@ -128,6 +130,24 @@ class Cluster {
 const pass = (ms: number): Promise<void> => jest.advanceTimersByTimeAsync(ms);
 
 describe('Exchange', () => {
+  it('leaves out regular rounds while something moves, three at most in a row; what has changed is told', async () => {
+    const cluster = new Cluster(2);
+    const [a, b] = [cluster.node(0), cluster.node(1)];
+    cluster.start(0);
+    await pass(10);
+    a.busy = true;
+    await pass(3_000);
+    expect(b.asked).toHaveLength(1);
+    a.change({ pods: ['10.0.0.1'] });
+    await pass(10);
+    expect(b.of('node-0')[0]?.pods).toEqual(['10.0.0.1']);
+    await pass(1_000);
+    expect(b.asked).toHaveLength(3);
+    a.busy = false;
+    await pass(2_000);
+    expect(b.asked).toHaveLength(5);
+  });
+
   it('tells both sides at each exchange, every second, and what this node says itself', async () => {
     const cluster = new Cluster(2);
     const [a, b] = [cluster.node(0), cluster.node(1)];

@@ -33,6 +33,8 @@ export interface ExchangeDeps {
   onSilence?: (node: NodeName, reason: string | undefined) => void;
   /** called once a second: what else is to be kept warm */
   warm?: () => void;
+  /** a workload is being moved, and somebody waits for it: a regular round can be left out, three at most in a row */
+  isBusy?: () => boolean;
   /** ms, of a clock that nobody steps */
   now?: () => number;
 }
@@ -52,6 +54,7 @@ export type ReportListener = (node: NodeName, report: NodeReport, receivedAt: nu
 const everyMs = 1_000;
 /** Of each second nodes are asked in its first half: all at once would keep a move waiting. */
 const spreadMs = 500;
+const mostLeftOut = 3;
 /** Most nodes that are asked in a second. */
 const mostNodes = 64;
 const patienceMs = 900;
@@ -72,6 +75,8 @@ export class Exchange {
   private curiousUntil = -Infinity;
   private sequence: number;
   private position = 0;
+  /** regular rounds, since the last one that was not */
+  private leftOut = 0;
   private tokens = urgentRounds;
   private tokensAt: number;
   private ticking: NodeJS.Timeout | undefined;
@@ -88,7 +93,7 @@ export class Exchange {
 
   start(): void {
     this.deps.residents.onChange(() => this.hurry());
-    this.ticking = setInterval(() => void this.turn(), everyMs).unref();
+    this.ticking = setInterval(() => this.tick(), everyMs).unref();
     void this.turn();
   }
 
@@ -144,6 +149,12 @@ export class Exchange {
     this.take(from, message);
     if (message.load) await this.sampled();
     return { ok: true, ...this.report(from) };
+  }
+
+  private tick(): void {
+    if (this.deps.isBusy?.() === true && this.leftOut++ < mostLeftOut) return;
+    this.leftOut = 0;
+    void this.turn();
   }
 
   private async turn(): Promise<void> {

@@ -7,6 +7,7 @@ import type { Logger } from '../log.js';
 import type { AgentMetrics } from '../metrics.js';
 import type { PodRegistry } from '../pods.js';
 import type { ProtocolCore } from '../protocol-core.js';
+import { steadyNow } from '../runner.js';
 import type { WaitingPods } from '../waiting-pods.js';
 import { EndWatch } from './end-watch.js';
 import { Exchange, type ExchangeDeps, type ReportCounts } from './exchange.js';
@@ -18,7 +19,7 @@ import { Residents } from './residents.js';
 export interface ReportParts {
   node: NodeName;
   pods: PodRegistry;
-  core: Pick<ProtocolCore, 'views'>;
+  core: Pick<ProtocolCore, 'views' | 'isCalm'>;
   waiting: WaitingPods;
   state: LeftStore;
   /** what was found on stable storage */
@@ -41,12 +42,15 @@ export interface Reports {
   views(): ReportView[];
 }
 
+/** After a move its clients catch up for so long. */
+const busyMs = 100;
+
 export function makeReports(parts: ReportParts): Reports {
   const { node, pods, core, waiting, nodes, store, log } = parts;
   const left = new LeftAddresses(parts.state, parts.records, (error) =>
     log.error({ err: error }, 'addresses that workloads have left could not be written down'),
   );
-  const ends = new EndWatch(() => residents.touch());
+  const ends = new EndWatch(() => residents.touchEnded());
   const residents = new Residents({
     pods,
     views: () => core.views(),
@@ -75,6 +79,7 @@ export function makeReports(parts: ReportParts): Reports {
         ? log.info({ to: name }, 'reports reach it again')
         : log.info({ to: name, reason }, 'reports do not reach it any more'),
     warm: parts.warm,
+    isBusy: () => !core.isCalm(steadyNow(), busyMs),
   });
   return {
     residents,

@@ -66,7 +66,7 @@ class World {
 
   /** What is told once changes have been gathered. */
   async told() {
-    await jest.advanceTimersByTimeAsync(10);
+    await jest.advanceTimersByTimeAsync(20);
     const { pods, moving, left, died } = this.residents.standing;
     return { pods, moving, left, died };
   }
@@ -94,6 +94,23 @@ describe('Residents', () => {
     expect(world.changes).toBe(1);
     await jest.advanceTimersByTimeAsync(5_000);
     expect(world.changes).toBe(1);
+  });
+
+  it('waits for the end of a burst of changes, but not for long, and less for the end of a pod', async () => {
+    const world = started(redis);
+    const after = (ms: number) => jest.advanceTimersByTimeAsync(ms);
+    for (let at = 0; at < 45; at += 15) {
+      world.put({ ...web, addresses: [`10.1.1.${at}`] });
+      await after(15);
+    }
+    expect(world.changes).toBe(1);
+    world.put(web);
+    await after(15);
+    expect(world.changes).toBe(2);
+    world.put({ ...web, addresses: ['10.1.1.1'] });
+    world.remove(redis);
+    await after(5);
+    expect(world.residents.standing).toMatchObject({ pods: ['10.1.1.1'] });
   });
 
   it('says that a pod which goes has died, for 10 minutes or until its address is used again', async () => {
@@ -138,8 +155,9 @@ describe('Residents', () => {
     const world = started(redis, workloadAt('10.1.0.4'), podAt('10.1.0.5'));
     expect(world.followed).toEqual(['/cgroup/10.1.0.2', '/cgroup/10.1.0.4']);
     world.ended.add('/cgroup/10.1.0.2');
-    world.residents.touch();
-    expect(await world.told()).toEqual({ ...nothing, pods: ['10.1.0.4', '10.1.0.5'], died: ['10.1.0.2'] });
+    world.residents.touchEnded();
+    await jest.advanceTimersByTimeAsync(5);
+    expect(world.residents.standing).toMatchObject({ pods: ['10.1.0.4', '10.1.0.5'], died: ['10.1.0.2'] });
     expect(world.followed).toEqual(['/cgroup/10.1.0.4']);
     world.residents.stop();
     expect(world.followed).toEqual([]);

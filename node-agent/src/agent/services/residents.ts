@@ -20,7 +20,7 @@ export interface ResidentsDeps {
   isWaiting: (pod: AgentPod) => boolean;
   /** its process has ended */
   hasEnded: (process: Process) => boolean;
-  /** a look is wanted (`touch`) when something happens in these cgroups, and no others */
+  /** `touchEnded` is wanted when all processes of one of these cgroups have ended, and of no others */
   follow: (cgroups: ReadonlySet<string>) => void;
   left: LeftAddresses;
   /** ms, of a clock that nobody steps */
@@ -41,8 +41,16 @@ const movingPhases: ReadonlySet<string> = new Set([
 ]);
 /** The target runs it; what is left here is being taken apart. */
 const goingPhase = 'retiring';
-/** Changes that come together are told together. */
-const gatherMs = 10;
+/**
+ * Changes that come together are told together, once none has come for so long, and the first at the latest after so long. The
+ * switch of a move is a burst of them: told in the middle of it, what all agents do about it kept whoever had been waiting from
+ * the processors (with 10 ms instead: 6 instead of 5 ms beyond the freeze at the median of 50 moves of 100 connections, and who
+ * had connected in the freeze waited for up to 23 ms instead of 9).
+ */
+const quietMs = 20;
+const latestMs = 60;
+/** An end can not wait: until it is told, clients are sent to who has gone. */
+const endMs = 5;
 const everyMs = 1_000;
 const mournMs = 600_000;
 
@@ -57,6 +65,8 @@ export class Residents {
   private readonly listeners: Array<() => void> = [];
   private ticking: NodeJS.Timeout | undefined;
   private gathering: NodeJS.Timeout | undefined;
+  /** when the next look is due at the latest, by `now` */
+  private lookBy = Infinity;
   private readonly now: () => number;
 
   constructor(private readonly deps: ResidentsDeps) {
@@ -66,7 +76,7 @@ export class Residents {
   /** To be called when the pods are known: from now on one that is not here any more has ended, or left. */
   start(): void {
     this.deps.pods.onPut(() => this.touch());
-    this.deps.pods.onGone(() => this.touch());
+    this.deps.pods.onGone(() => this.lookWithin(endMs));
     this.ticking = setInterval(() => this.look(), everyMs).unref();
     this.look();
   }
@@ -88,10 +98,14 @@ export class Residents {
     this.listeners.push(listener);
   }
 
-  /** Something may have changed: it is looked at within 10 ms. */
+  /** Something may have changed: it is looked at within 60 ms. */
   touch(): void {
-    if (this.ticking === undefined) return;
-    this.gathering ??= setTimeout(() => this.look(), gatherMs).unref();
+    this.lookWithin(latestMs);
+  }
+
+  /** A process may have ended: within 5 ms. */
+  touchEnded(): void {
+    this.lookWithin(endMs);
   }
 
   /** The target runs this pod's workload, at these addresses. Resolves when that is written down, or could not be. */
@@ -127,9 +141,18 @@ export class Residents {
     return this.told.left.map(({ now }) => now);
   }
 
+  private lookWithin(ms: number): void {
+    if (this.ticking === undefined) return;
+    const now = this.now();
+    this.lookBy = Math.min(this.lookBy, now + ms);
+    clearTimeout(this.gathering);
+    this.gathering = setTimeout(() => this.look(), Math.max(0, Math.min(quietMs, this.lookBy - now))).unref();
+  }
+
   private look(): void {
     clearTimeout(this.gathering);
     this.gathering = undefined;
+    this.lookBy = Infinity;
     const views = this.deps.views().filter(({ role }) => role === 'source');
     const moving = workloadsIn(views, (phase) => movingPhases.has(phase));
     const going = workloadsIn(views, (phase) => phase === goingPhase);
