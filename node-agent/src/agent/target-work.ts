@@ -214,9 +214,10 @@ export class TargetWorks {
     const waiting = this.deps.waiting.get(migration);
     if (waiting === undefined) return;
     await this.deps.moverOf(waiting.mover).discard(migration, place(workload, waiting));
+    // The hold goes last: what was restored may still say something.
+    await this.deps.sandboxes?.remove(waiting.sandbox);
     // The source may be a pod of the same name on this very node: only what was made for this migration goes.
     if (this.deps.pods.get(workload)?.netns === waiting.sandbox.netns) await this.deps.pods.remove(workload);
-    await this.deps.sandboxes?.remove(waiting.sandbox);
     await this.deps.waiting.remove(migration);
   }
 

@@ -54,6 +54,17 @@ export async function closeSockets(
   });
 }
 
+/**
+ * Closes all that are the end of a flow, as `closeSockets` does: for a pod that nobody is to hear of any more. What a process
+ * leaves open when it is killed lingers in the kernel, and says goodbye again and again.
+ * @throws ServalError as `closeSockets`
+ */
+export async function closeAllSockets(netns: string): Promise<number> {
+  return explained(`network namespace ${netns}`, async () =>
+    native().destroySockets(netns, await listConnected(netns)),
+  );
+}
+
 async function listConnected(
   netns: string,
   { localPorts, protocols }: WantedSockets = {},

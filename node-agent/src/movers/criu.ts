@@ -28,9 +28,8 @@
  * - **PIDs.** CRIU's own processes take PIDs in the target too, from the lowest: they met those of redis' threads
  *   (clone3: EEXIST). So ns_last_pid is put out of the way first, and CRIU itself must not be where one of them
  *   belongs (met in one of some 300 random moves). A zombie keeps its PID too.
- * - **One restore for one pod.** The sockets of a discarded restore linger (FIN_WAIT1, their FIN is held) and keep their
- *   tuples; zombies keep PIDs where PID 1 does not reap: a second attempt wants a fresh target. The images are good
- *   for as many as it takes.
+ * - **One restore for one pod.** Zombies of a discarded restore keep their PIDs where PID 1 does not reap: a second attempt
+ *   wants a fresh target. The images are good for as many as it takes.
  * - **Descriptors.** Whatever the workload has open it must have opened inside the pod: /dev/null handed in from
  *   outside is on a mount that CRIU can't find.
  * - **Pre-dump** can't help here: it needs soft-dirty tracking (`criu check --feature mem_dirty_track` says no,
@@ -50,6 +49,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
+import { closeAllSockets } from '../host/sockets.js';
 import {
   cgroupProcesses,
   freezeCgroup,
@@ -200,11 +200,14 @@ export class CriuMover {
   }
 
   /**
-   * Kills a frozen source or a restored target. Its kernel then says goodbye to every peer (FIN or RST): the hold
-   * has to stay until the network namespace is gone. Idempotent; the empty cgroup is left to whoever made it.
+   * Kills a frozen source or a restored target, which must be held. Its sockets are closed before: they say goodbye to every
+   * peer once, into the hold. Left to the kill they would linger (FIN_WAIT1) and say so again when the hold is gone; a peer
+   * that had been silent meanwhile then took its stream for ended (seen after a rollback, the target's host having been cut
+   * off). Idempotent; the empty cgroup is left to whoever made it.
    */
   async discard(workload: RestoreTarget | Workload): Promise<{ discardMs: number }> {
     const start = performance.now();
+    await closePodSockets(workload.pausePid);
     await killCgroup(workload.cgroup, this.#timeoutMs);
     if (existsSync(workload.cgroup)) thawCgroup(workload.cgroup);
     return { discardMs: performance.now() - start };
@@ -220,6 +223,13 @@ export class CriuMover {
     const place = ['--images-dir', imagesDir, '--log-file', log, `--verbosity=${this.#verbosity}`];
     return [...connections, '--manage-cgroups=ignore', ...place];
   }
+}
+
+/** Nothing where the pod is gone already; never those of the namespace that this process lives in. */
+async function closePodSockets(pausePid: number): Promise<void> {
+  const netns = `/proc/${pausePid}/ns/net`;
+  if (!existsSync(netns) || statSync(netns).ino === statSync('/proc/self/ns/net').ino) return;
+  await closeAllSockets(netns);
 }
 
 /** What the shell in the target ends with when it is itself where a process of the workload belongs. */

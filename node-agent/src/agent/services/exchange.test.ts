@@ -146,6 +146,10 @@ describe('Exchange', () => {
     a.busy = false;
     await pass(2_000);
     expect(b.asked).toHaveLength(5);
+    a.busy = true;
+    cluster.cut.add('node-0 node-1');
+    await pass(6_000);
+    expect(b.asked).toHaveLength(8);
   });
 
   it('tells both sides at each exchange, every second, and what this node says itself', async () => {

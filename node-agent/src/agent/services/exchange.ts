@@ -33,7 +33,10 @@ export interface ExchangeDeps {
   onSilence?: (node: NodeName, reason: string | undefined) => void;
   /** called once a second: what else is to be kept warm */
   warm?: () => void;
-  /** a workload is being moved, and somebody waits for it: a regular round can be left out, three at most in a row */
+  /**
+   * a workload is being moved, and somebody waits for it: regular rounds can be left out, three at most in a row, and none
+   * while a node does not answer, which would count as silent for longer than it was asked
+   */
   isBusy?: () => boolean;
   /** ms, of a clock that nobody steps */
   now?: () => number;
@@ -152,9 +155,14 @@ export class Exchange {
   }
 
   private tick(): void {
-    if (this.deps.isBusy?.() === true && this.leftOut++ < mostLeftOut) return;
+    if (this.mayLeaveOut() && this.leftOut++ < mostLeftOut) return;
     this.leftOut = 0;
     void this.turn();
+  }
+
+  private mayLeaveOut(): boolean {
+    if (this.deps.isBusy?.() !== true) return false;
+    return [...this.partners.values()].every(({ failingSince }) => failingSince === undefined);
   }
 
   private async turn(): Promise<void> {
