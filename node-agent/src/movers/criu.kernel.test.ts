@@ -2,7 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@j
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { prepareStack } from '../host/moved-stack.js';
-import { isFrozen, isPopulated } from './cgroup.js';
+import { isFrozen, isPopulated, killCgroup } from './cgroup.js';
 import { enterPod } from './criu-process.js';
 import { moverReady } from './criu-ready.js';
 import { CriuMover, podPidOf, type Workload } from './criu.js';
@@ -220,6 +220,10 @@ describe('the criu mover', () => {
     expect(() => mover.resume(target)).toThrow(/no live process/);
     // The images are good for as many as it takes.
     await mover.restore(target, `${folder}/source`);
+    // Killed by somebody else its sockets still hold their tuples in that pod.
+    await killCgroup(target.cgroup, 5_000);
+    await expect(mover.restore(target, `${folder}/source`)).rejects.toThrow(/fresh pod/);
+    await mover.restore(await fabric.pod('target2', '10.77.0.10'), `${folder}/source`);
   });
 
   it.each([

@@ -40,7 +40,10 @@ export class EndWatch {
   }
 }
 
-/** The kernel tells of its being frozen as well: every move does that, and has no time to be looked at then. */
+/**
+ * The kernel tells of its being frozen as well: every move does that, and has no time to be looked at then. Where it can't be read
+ * it may be just going: whoever is told looks for himself (process-end.ts), while a missed end costs up to a second.
+ */
 function isAlive(cgroup: string): boolean {
   try {
     return isPopulated(cgroup);

@@ -76,7 +76,7 @@ export class Residents {
   /** To be called when the pods are known: from now on one that is not here any more has ended, or left. */
   start(): void {
     this.deps.pods.onPut(() => this.touch());
-    this.deps.pods.onGone(() => this.lookWithin(endMs));
+    this.deps.pods.onGone(() => this.touchEnded());
     this.ticking = setInterval(() => this.look(), everyMs).unref();
     this.look();
   }
@@ -103,7 +103,7 @@ export class Residents {
     this.lookWithin(latestMs);
   }
 
-  /** A process may have ended: within 5 ms. */
+  /** A process may have ended, or a pod: within 5 ms. */
   touchEnded(): void {
     this.lookWithin(endMs);
   }
