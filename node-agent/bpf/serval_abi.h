@@ -11,7 +11,7 @@
 
 /* An enum rather than macros: only types reach the object's type information, and so the codec. */
 enum sal_limit {
-	SAL_ABI_VERSION = 3, /* raised whenever a pinned map of an older agent can't be read any more */
+	SAL_ABI_VERSION = 4, /* raised whenever a pinned map of an older agent can't be read any more */
 	SAL_PODS_MAX = 1024,
 	SAL_DEVICES_MAX = 32, /* of one pod */
 	SAL_SLOTS_MAX = 1 << 20, /* slot 0 is never used */
@@ -23,6 +23,7 @@ enum sal_limit {
 	SAL_KEEP_LATER = 64, /* segments of one flow that are kept in one hold behind the lowest one */
 	SAL_SERVICES_MAX = 1 << 16, /* pairs of virtual IP and port */
 	SAL_CLIENTS_MAX = 4096, /* network namespaces whose connect() is resolved */
+	SAL_SOCKETS_MAX = 65536, /* streams of which is known what they asked for, 144 bytes each */
 	SAL_WAITING_MAX = 65536, /* sockets that wait for a replica */
 	SAL_NO_SERVICE = 0x7fffffff, /* instead of a service's id */
 	SAL_OPENING_MAX = 128, /* bytes of a segment that opens a connection, headers and options */
@@ -278,7 +279,7 @@ struct sal_own_key {
 	__u32 reserved;
 };
 
-/* What one socket asked for and got: kept with it (BPF_MAP_TYPE_SK_STORAGE). */
+/* What one socket asked for and got. */
 struct sal_resolved {
 	struct sal_endpoint asked; /* the virtual IP, or the address that a workload has left */
 	struct sal_endpoint replica;
@@ -290,7 +291,7 @@ struct sal_resolved {
 	__u64 cookie; /* of the socket while it waits for a replica, else 0 */
 };
 
-/* Whom an unconnected UDP socket asked, by whom it talks to. */
+/* Whom a UDP socket asked, by whom it talks to. */
 struct sal_datagram_key {
 	__u64 socket; /* cookie */
 	struct sal_endpoint replica;

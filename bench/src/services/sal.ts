@@ -10,7 +10,7 @@ import { writeService, writeServices, zone } from './directory.js';
 import { endpointRange, farHost, virtualTargets, type Plan } from './plan.js';
 import { residentMb } from './resident.js';
 import type { Memory, Variant } from './variant.js';
-import type { Place, World } from './world.js';
+import { nameOf, type Place, type World } from './world.js';
 
 const nodeName = 'client';
 const signallingPort = 7443;
@@ -20,7 +20,7 @@ const slots = 8192;
 
 export async function salVariant(world: World): Promise<Variant> {
   const place = await world.place('sal');
-  const certificates = join(world.workspace.folder, 'certificates');
+  const certificates = join(world.workspace.folder, `certificates-${nameOf(place.node)}`);
   mkdirSync(certificates);
   await run([process.execPath, servald, 'certs', 'init', certificates]);
   await run([process.execPath, servald, 'certs', 'issue', certificates, nodeName]);

@@ -41,7 +41,7 @@ export const salReason = {
 } as const;
 
 export const salLimit = {
-  ABI_VERSION: 3,
+  ABI_VERSION: 4,
   PODS_MAX: 1024,
   DEVICES_MAX: 32,
   SLOTS_MAX: 1048576,
@@ -53,6 +53,7 @@ export const salLimit = {
   KEEP_LATER: 64,
   SERVICES_MAX: 65536,
   CLIENTS_MAX: 4096,
+  SOCKETS_MAX: 65536,
   WAITING_MAX: 65536,
   NO_SERVICE: 2147483647,
   OPENING_MAX: 128,

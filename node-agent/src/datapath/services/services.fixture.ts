@@ -53,14 +53,19 @@ while True:
 
 /**
  * One line of JSON for each line that it reads: [how, address, port] -> {who, peer, from} or {error, ms}. `how`: tcp, udp
- * (connected), datagram (not connected), mapped (an IPv6 socket that names an IPv4 address).
+ * (connected), datagram (not connected), mapped (an IPv6 socket that names an IPv4 address), open (tcp, which stays open, its
+ * answer unread), close (all of those).
  */
 const client = `
 import errno, json, socket, sys, time
+opened = []
 def one(how, address, port):
+    if how == "close":
+        for s in opened: s.close()
+        return {}
     v6 = ":" in address or how == "mapped"
     if how == "mapped": address = "::ffff:" + address
-    s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM if how in ("tcp", "mapped") else socket.SOCK_DGRAM)
+    s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM if how in ("tcp", "mapped", "open") else socket.SOCK_DGRAM)
     s.settimeout(5)
     if how == "datagram":
         s.sendto(b"?", (address, port))
@@ -68,6 +73,9 @@ def one(how, address, port):
         return {"who": who.decode(), "from": [source[0], source[1]]}
     s.connect((address, port))
     peer = s.getpeername()
+    if how == "open":
+        opened.append(s)
+        return {"peer": [peer[0], peer[1]]}
     if how == "udp": s.send(b"?")
     who = s.recv(100)
     return {"who": who.decode(), "peer": [peer[0], peer[1]]}
@@ -99,7 +107,11 @@ export class Talk {
     lines.on('line', (line) => this.answers.shift()?.(line));
   }
 
-  ask(how: 'tcp' | 'udp' | 'datagram' | 'mapped', address: string, port: number): Promise<Met> {
+  ask(
+    how: 'tcp' | 'udp' | 'datagram' | 'mapped' | 'open' | 'close',
+    address: string,
+    port: number,
+  ): Promise<Met> {
     const answer = new Promise<string>((resolve) => this.answers.push(resolve));
     this.child.stdin?.write(`${JSON.stringify([how, address, port])}\n`);
     return answer.then((line) => JSON.parse(line) as Met);

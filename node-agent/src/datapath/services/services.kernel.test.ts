@@ -1,4 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { native } from '../../native.js';
 import { EbpfDatapath } from '../ebpf.js';
 import type { EbpfServices } from './index.js';
 import { replicas4, replicas6, rule, ServiceFixture, type Talk } from './services.fixture.js';
@@ -69,6 +72,28 @@ describe('services at connect()', () => {
     const fewer = other.replicas.slice(0, 2);
     await services.table.change([{ ...other, replicas: fewer, choices: Uint32Array.of(0, 1) }]);
     expect([used(), used()]).toEqual([['10.200.0.2'], []]);
+  });
+
+  it('keeps what a stream asked for until it closes, is reset, or is refused', async () => {
+    const sockets = native().openPinnedMap(join(fixture.bpffs, 'serval/maps/sal_sockets'));
+    const known = (): number => sockets.entries().count;
+    await services.table.change([
+      rule(),
+      rule({
+        address: '10.200.0.2',
+        replicas: [{ address: '10.99.0.1', port: 8081 }],
+        choices: Uint32Array.of(0),
+      }),
+    ]);
+    for (let i = 0; i < 2; i++) await talk.ask('open', '10.200.0.1', 80);
+    expect(await talk.ask('tcp', '10.200.0.2', 80)).toMatchObject({ error: 'ECONNREFUSED' });
+    expect(known()).toBe(2);
+    await whoAnswers('tcp', '10.200.0.1', 80);
+    // Its answer is unread: it closes with a reset.
+    await talk.ask('close', '10.200.0.1', 80);
+    for (let tries = 0; tries < 200 && known() > 0; tries++) await delay(10);
+    expect(known()).toBe(0);
+    sockets.close();
   });
 
   it.each(['10.200.0.1', 'fd20::1'])('answers datagrams to %s under that name', async (address) => {
