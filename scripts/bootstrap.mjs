@@ -1,7 +1,8 @@
 /**
  * Install and build what is missing, and nothing else: Debian packages, npm packages, BPF objects, the native addon,
- * TypeScript; for the demo also CRIU and a program in Go that serves and connects; for the tests one in Java, and the guest
- * kernel. Idempotent; says what it does; runs on any Node from 18 on, because it is what brings the right one.
+ * TypeScript; for the demo also CRIU and a program in Go that serves and connects; for the tests one in Java, the guest
+ * kernel, and Kubernetes' API server and controller manager. Idempotent; says what it does; runs on any Node from 18 on,
+ * because it is what brings the right one.
  *
  * usage: bootstrap.mjs [--for build|demo|test|bench] [--quiet] [--help]
  */
@@ -256,6 +257,20 @@ function buildJavaClient() {
   run('/usr/bin/javac', ['--release', '11', '-d', java.folder, java.source]);
 }
 
+/** For the tests' control plane; into the user's cache, where others may have put them. */
+function buildKubernetes() {
+  const script = at('scripts/build-kubernetes.mjs');
+  const args = [script, '--only', 'kube-apiserver,kube-controller-manager'];
+  // What go says is progress: they take minutes, once.
+  const options = {
+    env: { HOME: '/root', ...process.env },
+    stdio: ['ignore', 'pipe', quiet ? 'pipe' : 'inherit'],
+  };
+  if (spawnSync(process.execPath, [...args, '--find'], { env: options.env }).status === 0) return;
+  say("Kubernetes' API server and controller manager: ten minutes at most, once");
+  run(process.execPath, args, options);
+}
+
 function installCriu() {
   const output = run('sh', [at('scripts/install-criu.sh')]).trim();
   if (output !== '') say(output.split('\n').at(-1));
@@ -285,7 +300,10 @@ function main() {
     installCriu();
     buildWho();
   }
-  if (purposes.includes('test')) buildJavaClient();
+  if (purposes.includes('test')) {
+    buildJavaClient();
+    buildKubernetes();
+  }
   say(`ready for ${purpose}`);
 }
 

@@ -36,6 +36,7 @@ const statics = [
       'node-agent/src/datapath/abi.generated.ts',
     ],
   ],
+  ['types of the CRDs are current', process.execPath, ['scripts/generate-crd-types.mjs', '--check']],
 ];
 
 const results = [];

@@ -1,6 +1,7 @@
 /** What an agent's local API (its unix socket) says and takes, in JSON. */
 import type { ErrorCode } from './errors.js';
-import type { MoverName, affinities, balances, localities, ownReplicas, whenEmpties } from './resources.js';
+import type { ServalServiceSpec } from './crds.generated.js';
+import type { MoverName } from './resources.js';
 
 export interface EndpointView {
   address: string;
@@ -110,12 +111,9 @@ export interface ServiceView {
 }
 
 /** A ServalService's spec with its defaults filled in. */
-export interface ServicePolicy {
-  locality: (typeof localities)[number];
-  balance: (typeof balances)[number];
-  affinity: (typeof affinities)[number];
-  ownReplica: (typeof ownReplicas)[number];
-  whenEmpty: (typeof whenEmpties)[number];
+export interface ServicePolicy extends Required<
+  Pick<ServalServiceSpec, 'locality' | 'balance' | 'affinity' | 'ownReplica' | 'whenEmpty'>
+> {
   /** how many replicas one connect() tries */
   attempts: number;
   synTimeoutMs: number;

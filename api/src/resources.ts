@@ -1,4 +1,13 @@
 /** The resources of group serval.io, and what is used of Kubernetes' own, as it and the files of directory mode hold them. */
+import type {
+  moverValues,
+  ServalMigrationSpec,
+  ServalMigrationStatus,
+  ServalNodeSpec,
+  ServalNodeStatus,
+  ServalServiceSpec,
+  ServalServiceStatus,
+} from './crds.generated.js';
 
 export const apiVersion = 'serval.io/v1alpha1';
 /** Of Kubernetes' own EndpointSlices. */
@@ -15,6 +24,13 @@ export interface ObjectMeta {
   annotations?: Record<string, string>;
   /** RFC 3339 */
   creationTimestamp?: string;
+  /** in Kubernetes: which state of the object this is */
+  resourceVersion?: string;
+  /** in Kubernetes: how often its spec was changed */
+  generation?: number;
+  /** in Kubernetes, RFC 3339: somebody wants it gone, and goes when `finalizers` is empty */
+  deletionTimestamp?: string;
+  finalizers?: string[];
 }
 
 /** `status` is written by agents only: `apply` and files don't carry it. */
@@ -26,21 +42,10 @@ export interface Resource<Name extends string, Spec, Status = Record<string, unk
   status?: Status;
 }
 
-export interface ServalNodeSpec {
-  /** `host:port` of its agent's signalling */
-  address: string;
-  /** addresses of the host itself */
-  hostAddresses: string[];
-  /** ranges that its pods have their addresses from */
-  podCIDRs: string[];
-  zone?: string;
-  region?: string;
-}
-export type ServalNode = Resource<'ServalNode', ServalNodeSpec>;
+export type ServalNode = Resource<'ServalNode', ServalNodeSpec, ServalNodeStatus>;
 
 /** What moves a workload: `criu` (processes of a pod), `external` (somebody else's mover). */
-export const movers = ['criu', 'external'] as const;
-export type MoverName = (typeof movers)[number];
+export type MoverName = (typeof moverValues)[number];
 
 /** Directory mode only: in Kubernetes the pod itself says all that. */
 export interface ServalPodSpec {
@@ -75,103 +80,13 @@ export interface ServalPodSpec {
 }
 export type ServalPod = Resource<'ServalPod', ServalPodSpec>;
 
-/** Immutable. */
-export interface ServalMigrationSpec {
-  /** `namespace/name` */
-  workload: string;
-  targetNode: string;
-  mover?: MoverName;
-}
-
-/** One phase on the migration's own clock; phases may overlap. */
-export interface TimelinePhase {
-  name: string;
-  /** from the start of the migration, ms */
-  startMs: number;
-  durationMs: number;
-  /** whether the workload stood still meanwhile */
-  frozen: boolean;
-}
-
-export interface Condition {
-  type: string;
-  status: 'True' | 'False' | 'Unknown';
-  /** one word in CamelCase, for programs */
-  reason: string;
-  /** for people */
-  message: string;
-  /** RFC 3339 */
-  lastTransitionTime: string;
-}
-
-export interface ServalMigrationStatus {
-  phase: string;
-  /** 16 hexadecimal digits: names this attempt in agents' logs and messages */
-  migration: string;
-  /** why it failed or was rolled back */
-  reason?: string;
-  /** RFC 3339 */
-  startedAt: string;
-  /** RFC 3339; present when it has ended, one way or the other */
-  finishedAt?: string;
-  timeline: TimelinePhase[];
-  /** flows that were to move */
-  flows: number;
-  /** flows that did not survive, by reason */
-  lost: Record<string, number>;
-  /** how long the workload stood still */
-  freezeMs?: number;
-  /** from the first RSYN to the last acknowledgement */
-  switchMs?: number;
-  /** packets that were sent again at the switch */
-  replayed?: number;
-  /** `Succeeded`: Unknown while it runs */
-  conditions: Condition[];
-}
 export type ServalMigration = Resource<'ServalMigration', ServalMigrationSpec, ServalMigrationStatus>;
+/** One phase on the migration's own clock; phases may overlap. */
+export type TimelinePhase = NonNullable<ServalMigrationStatus['timeline']>[number];
+export type Condition = NonNullable<ServalMigrationStatus['conditions']>[number];
 
-export const localities = ['Prefer', 'Require', 'Ignore'] as const;
-export const balances = ['LeastLoad', 'RoundRobin', 'Hash'] as const;
-export const affinities = ['None', 'Client'] as const;
-export const ownReplicas = ['Prefer', 'Ignore'] as const;
-export const whenEmpties = ['Fail', 'Wait'] as const;
-
-export interface ServalServicePort {
-  /** as the EndpointSlices name it; may be left out where there is one port */
-  name?: string;
-  /** at the virtual IPs */
-  port: number;
-  protocol?: 'TCP' | 'UDP';
-}
-
-export interface ServalServiceSpec {
-  /** what DNS gives for its name; in Kubernetes those of the Service of the same name */
-  virtualIPs: string[];
-  ports: ServalServicePort[];
-  /**
-   * Prefer (default): the nearest ring (node, zone, region, everywhere), others as far as it is loaded beyond its share.
-   * Require: never outside of the zone. Ignore: all replicas alike.
-   */
-  locality?: (typeof localities)[number];
-  /** LeastLoad (default): weights follow the measured load. RoundRobin: in turn. Hash: by client, the same as long as the replicas are. */
-  balance?: (typeof balances)[number];
-  /** Client: a client keeps its replica for as long as that takes connections */
-  affinity?: (typeof affinities)[number];
-  /** Prefer: a pod that is a replica itself gets itself. Default: Ignore */
-  ownReplica?: (typeof ownReplicas)[number];
-  failover?: {
-    /** how many replicas one connect() tries, default 3; 1: no failover */
-    attempts?: number;
-    /** how long a SYN waits for an answer, ms, default 100 */
-    synTimeoutMs?: number;
-  };
-  /** while there is no replica: connect() fails at once (default), or waits */
-  whenEmpty?: (typeof whenEmpties)[number];
-  /** the longest that a connect() waits for a replica, ms, default 30000 */
-  maxDelayMs?: number;
-}
-/** `status.conditions`: what is wrong with it, in words. */
-export type ServalService = Resource<'ServalService', ServalServiceSpec, { conditions?: Condition[] }>;
+export type ServalService = Resource<'ServalService', ServalServiceSpec, ServalServiceStatus>;
+export type ServalServicePort = ServalServiceSpec['ports'][number];
 
 /** Kubernetes' own (discovery.k8s.io/v1), of which these fields are used. Has no `spec`. */
 export interface EndpointSlice {
@@ -212,7 +127,7 @@ export interface KindFacts {
 export const kinds: Readonly<Record<Kind, KindFacts>> = {
   ServalNode: { apiVersion, namespaced: false },
   ServalPod: { apiVersion, namespaced: true },
-  ServalMigration: { apiVersion, namespaced: false },
+  ServalMigration: { apiVersion, namespaced: true },
   ServalService: { apiVersion, namespaced: true },
   EndpointSlice: { apiVersion: discoveryVersion, namespaced: true },
 };
@@ -227,6 +142,16 @@ export function objectName({ kind, metadata }: { kind: string; metadata: ObjectM
 /** How a migration ended, or undefined while it runs. */
 export function migrationResult({ status }: ServalMigration): 'succeeded' | 'failed' | undefined {
   if (status?.finishedAt === undefined) return undefined;
-  const succeeded = status.conditions.find(({ type }) => type === 'Succeeded');
+  const succeeded = status.conditions?.find(({ type }) => type === 'Succeeded');
   return succeeded?.status === 'True' ? 'succeeded' : 'failed';
+}
+
+/** What it moves: `namespace/name`. */
+export function workloadOf({ metadata, spec }: ServalMigration): string {
+  return `${metadata.namespace ?? 'default'}/${spec.workload.name}`;
+}
+
+/** What its clients name: in Kubernetes as the Service of the same name has them. */
+export function virtualIPsOf({ spec, status }: ServalService): readonly string[] {
+  return status?.virtualIPs ?? spec.virtualIPs ?? [];
 }

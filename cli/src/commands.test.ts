@@ -72,7 +72,7 @@ function migration(phase: string, result?: 'True' | 'False'): ServalMigration {
     apiVersion,
     kind: 'ServalMigration',
     metadata: { name: 'm' },
-    spec: { workload: 'default/redis-0', targetNode: 'host-2' },
+    spec: { workload: { name: 'redis-0' }, targetNode: 'host-2' },
     status: {
       phase,
       migration: '00000000000000aa',

@@ -1,7 +1,7 @@
 /** What `serval` understands on its command line, and what each command does. */
 import {
   migrationResult,
-  movers,
+  moverValues,
   type FlowView,
   type MigrationRequest,
   type MoverName,
@@ -168,7 +168,7 @@ function addServices(program: Command, around: Surroundings, finish: (code: numb
 function addMigrations(program: Command, around: Surroundings, finish: (code: number) => void): void {
   const { screen } = around;
   const mover = new Option('--mover <mover>', 'what moves the workload; default: what its pod says').choices(
-    movers,
+    moverValues,
   );
   command(program, around, 'migrate <workload>', 'Move a workload (namespace/name) to another host')
     .requiredOption('--to <host>', 'the host (its ServalNode)')

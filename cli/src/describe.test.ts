@@ -8,7 +8,7 @@ const options = { wide: false, width: 60, now: Date.parse('2026-01-01T01:00:00Z'
 
 function migration(status?: Partial<NonNullable<ServalMigration['status']>>): ServalMigration {
   const object = { apiVersion, kind: 'ServalMigration', metadata: { name: 'm' } } as const;
-  const spec = { workload: 'default/redis-0', targetNode: 'host-2' };
+  const spec = { workload: { name: 'redis-0' }, targetNode: 'host-2' };
   if (status === undefined) return { ...object, spec };
   const rest = { phase: 'hold', migration: '00000000000000aa', startedAt: '2026-01-01T00:00:00Z' };
   const none = { timeline: [], flows: 0, lost: {}, conditions: [] };

@@ -5,6 +5,8 @@ import {
   type PodView,
   type ServalMigration,
   type StatusView,
+  type TimelinePhase,
+  workloadOf,
 } from '@serval/api';
 import { formatAge, formatCounts, formatEndpoint, formatMs, renderTable } from './text.js';
 import { renderTimeline } from './timeline.js';
@@ -55,13 +57,16 @@ export function migrationLines(migrations: readonly ServalMigration[], options: 
 
 function migrationRow(migration: ServalMigration, wide: boolean, now: number): string[] {
   const { metadata, spec, status } = migration;
-  const begin = [metadata.name, spec.workload, spec.targetNode, migrationResult(migration) ?? 'running'];
+  const begin = [
+    ...[metadata.name, workloadOf(migration), spec.targetNode ?? '-'],
+    migrationResult(migration) ?? 'running',
+  ];
   if (status === undefined) return [...begin, 'waiting', '-', '-', '-', '-', '-'];
-  const { phase, flows = 0, startedAt, freezeMs, switchMs } = status;
+  const { phase = 'waiting', flows = 0, startedAt, freezeMs, switchMs } = status;
   return [
     ...[...begin, phase, String(flows), String(lostFlows(migration)), ms(freezeMs), ms(switchMs)],
     startedAt === undefined ? '-' : formatAge(now - Date.parse(startedAt)),
-    ...(wide ? [status.migration, status.reason ?? ''] : []),
+    ...(wide ? [status.migration ?? '-', status.reason ?? ''] : []),
   ];
 }
 
@@ -71,10 +76,7 @@ export function migrationDetail(migration: ServalMigration, { width }: TextOptio
   return [...timelineLines(timeline, width), summary(migration)];
 }
 
-function timelineLines(
-  timeline: NonNullable<ServalMigration['status']>['timeline'],
-  width: number,
-): string[] {
+function timelineLines(timeline: readonly TimelinePhase[], width: number): string[] {
   return timeline.length === 0 ? [] : [...renderTimeline(timeline, { width }), ''];
 }
 
@@ -82,7 +84,7 @@ function timelineLines(
 export function summary(migration: ServalMigration): string {
   const { spec, status, metadata } = migration;
   const result = migrationResult(migration);
-  const begin = `${metadata.name}: ${spec.workload} to ${spec.targetNode}:`;
+  const begin = `${metadata.name}: ${workloadOf(migration)} to ${spec.targetNode ?? 'any node'}:`;
   if (result === undefined || status === undefined) return `${begin} ${status?.phase ?? 'waiting to begin'}`;
   if (result === 'failed') return `${begin} not moved (${status.phase}): ${failure(status)}`;
   return `${begin} moved; ${figures(migration, status).join(', ')}`;
@@ -121,7 +123,7 @@ function lostFlows({ status }: ServalMigration): number {
 }
 
 function failure({ reason, conditions }: Status): string {
-  return reason ?? conditions.find(({ type }) => type === 'Succeeded')?.message ?? 'no reason is known';
+  return reason ?? conditions?.find(({ type }) => type === 'Succeeded')?.message ?? 'no reason is known';
 }
 
 function ms(value: number | undefined): string {

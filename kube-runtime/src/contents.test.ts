@@ -14,7 +14,7 @@ function migrationText(target: string, uid = ''): string {
   return `apiVersion: serval.io/v1alpha1
 kind: ServalMigration
 metadata: {name: m${uid === '' ? '' : `, uid: ${uid}`}}
-spec: {workload: default/x, targetNode: ${target}}
+spec: {workload: {name: x}, targetNode: ${target}}
 `;
 }
 

@@ -237,7 +237,7 @@ export class Contents {
     const { uid } = object.metadata;
     if (record === undefined) return object;
     if (uid !== undefined && record.uid !== undefined && uid !== record.uid) return object;
-    return freeze({ ...object, status: record.status }) as AnyObject;
+    return freeze({ ...object, status: record.status });
   }
 }
 

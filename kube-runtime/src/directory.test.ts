@@ -317,18 +317,18 @@ describe('DirectoryStore writes', () => {
     withStore(async ({ store }) => {
       await store.apply(migration('m'));
       await expect(store.apply(migration('m', 'host-3'))).rejects.toMatchObject({ code: 'ERR_CONFLICT' });
-      expect(store.get('ServalMigration', 'm')?.spec.targetNode).toBe('host-2');
+      expect(store.get('ServalMigration', 'default/m')?.spec.targetNode).toBe('host-2');
     }));
 
   it('deletes with the status, so that the next of that name begins anew', () =>
     withStore(async ({ store, directory }) => {
       await store.apply(migration('m'));
-      await store.patchStatus('ServalMigration', 'm', { phase: 'hold' });
-      expect(await store.delete('ServalMigration', 'm')).toBe(true);
-      expect(await store.delete('ServalMigration', 'm')).toBe(false);
-      expect(store.get('ServalMigration', 'm')).toBeUndefined();
+      await store.patchStatus('ServalMigration', 'default/m', { phase: 'hold' });
+      expect(await store.delete('ServalMigration', 'default/m')).toBe(true);
+      expect(await store.delete('ServalMigration', 'default/m')).toBe(false);
+      expect(store.get('ServalMigration', 'default/m')).toBeUndefined();
       await store.apply(migration('m'));
-      expect(store.get('ServalMigration', 'm')).not.toHaveProperty('status');
+      expect(store.get('ServalMigration', 'default/m')).not.toHaveProperty('status');
       expect(await readdir(join(directory, 'status'))).toEqual([]);
     }));
 
@@ -336,22 +336,26 @@ describe('DirectoryStore writes', () => {
     withStore(async ({ store, directory }) => {
       await store.apply(pod('p'));
       await store.apply(migration('m'));
-      await store.patchStatus('ServalMigration', 'm', { phase: 'hold', lost: { foreign: 1 }, reason: 'x' });
-      await store.patchStatus('ServalMigration', 'm', {
+      await store.patchStatus('ServalMigration', 'default/m', {
+        phase: 'hold',
+        lost: { foreign: 1 },
+        reason: 'x',
+      });
+      await store.patchStatus('ServalMigration', 'default/m', {
         phase: 'move',
         lost: { unknownPeer: 2 },
         reason: null,
       });
       const expected = { phase: 'move', lost: { foreign: 1, unknownPeer: 2 } };
-      expect(store.get('ServalMigration', 'm')?.status).toEqual(expected);
+      expect(store.get('ServalMigration', 'default/m')?.status).toEqual(expected);
       const again = await DirectoryStore.open({ directory });
-      expect(again.get('ServalMigration', 'm')?.status).toEqual(expected);
+      expect(again.get('ServalMigration', 'default/m')?.status).toEqual(expected);
       await again.close();
-      await expect(store.patchStatus('ServalMigration', 'm', { flows: -1 })).rejects.toMatchObject({
+      await expect(store.patchStatus('ServalMigration', 'default/m', { flows: -1 })).rejects.toMatchObject({
         code: 'ERR_BAD_INPUT',
-        subject: 'status.flows of ServalMigration m',
+        subject: 'status.flows of ServalMigration default/m',
       });
-      await expect(store.patchStatus('ServalMigration', 'none', {})).rejects.toMatchObject({
+      await expect(store.patchStatus('ServalMigration', 'default/none', {})).rejects.toMatchObject({
         code: 'ERR_NOT_FOUND',
       });
     }));
@@ -359,10 +363,10 @@ describe('DirectoryStore writes', () => {
   it('a status anew over one that is damaged', () =>
     withStore(async ({ store, directory }) => {
       await store.apply(migration('m'));
-      await store.patchStatus('ServalMigration', 'm', { phase: 'hold' });
-      await writeFile(join(directory, 'status/ServalMigration_m.json'), '{"sta');
-      await store.patchStatus('ServalMigration', 'm', { phase: 'move' });
-      expect(store.get('ServalMigration', 'm')?.status).toEqual({ phase: 'move' });
+      await store.patchStatus('ServalMigration', 'default/m', { phase: 'hold' });
+      await writeFile(join(directory, 'status/ServalMigration_default_m.json'), '{"sta');
+      await store.patchStatus('ServalMigration', 'default/m', { phase: 'move' });
+      expect(store.get('ServalMigration', 'default/m')?.status).toEqual({ phase: 'move' });
     }));
 });
 
@@ -380,11 +384,13 @@ describe('several stores of one directory', () => {
         await store.apply(migration('m'));
         await until('the other sees it', () => seen.length === 1);
         const writes = Array.from({ length: 20 }, (_, i) =>
-          (i % 2 === 0 ? store : other).patchStatus('ServalMigration', 'm', { lost: { [`r${i}`]: i } }),
+          (i % 2 === 0 ? store : other).patchStatus('ServalMigration', 'default/m', {
+            lost: { [`r${i}`]: i },
+          }),
         );
         await Promise.all(writes);
         const complete = (each: DirectoryStore): boolean =>
-          Object.keys(each.get('ServalMigration', 'm')?.status?.lost ?? {}).length === 20;
+          Object.keys(each.get('ServalMigration', 'default/m')?.status?.lost ?? {}).length === 20;
         await until('both have all', () => complete(store) && complete(other));
         const names = ['a', 'b', 'c', 'd'];
         await Promise.all(names.map((name, i) => (i % 2 === 0 ? store : other).apply(node(name))));

@@ -236,10 +236,20 @@ export class DirectoryStore implements ResourceStore {
   }
 }
 
-/** Names have no `_`, so that this is one file for one object. */
+/** Names have no `_`, so that this is one file for one object. @throws ServalError ERR_BAD_INPUT (the name is too long) */
 function defaultFile(object: AnyObject): string {
-  return `${[object.kind.toLowerCase(), ...objectName(object).split('/')].join('_')}.yaml`;
+  const file = `${[object.kind.toLowerCase(), ...objectName(object).split('/')].join('_')}.yaml`;
+  if (file.length <= longestFile) return file;
+  const reason = `a file would be named by it, and that has ${longestFile} characters at most, not ${file.length}`;
+  throw invalid(`${object.kind} ${object.metadata.name}`, {
+    field: 'metadata.name',
+    reason,
+    remedy: 'Choose a shorter one',
+  });
 }
+
+/** As Linux has it; what is written beside it for a moment has a longer name. */
+const longestFile = 230;
 
 /** A copy that is valid, frozen, without status and what is not used. */
 function check<Any extends AnyObject>(object: Any): Any {

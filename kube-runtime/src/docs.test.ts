@@ -12,7 +12,7 @@ describe('docs/agent.md', () => {
     expect(documents.map(({ key }) => key)).toEqual([
       'ServalNode host-1',
       'ServalPod shop/redis',
-      'ServalMigration redis-to-2',
+      'ServalMigration shop/redis-to-2',
       'ServalService shop/cart',
       'EndpointSlice shop/cart-1',
     ]);

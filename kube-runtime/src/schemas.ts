@@ -1,25 +1,20 @@
-/** JSON schemas of the resources, as long as there are no CRDs to take them from. */
-import { kinds, movers, type Kind } from '@serval/api';
-import { formatted, list, metadata, object, text, whole } from './schema-parts.js';
+/** JSON schemas of the resources: those of the CRDs, with words of their own, and what only directory mode has. */
+import { kinds, moverValues, type Kind } from '@serval/api';
+import { crds } from './crds.generated.js';
+import { migrationProblems } from './migration-rules.js';
+import { formatted, list, metadata, object, speaking, text, whole } from './schema-parts.js';
 import { endpointSlice, serviceMetadata, serviceSpec } from './service-schemas.js';
 import { sliceProblems, serviceProblems } from './service-rules.js';
 import { compile, quoted, type FieldProblem, type Validator } from './validate.js';
 
-const mover = { type: 'string', enum: movers };
-
 type KindWithSpec = Exclude<Kind, 'EndpointSlice'>;
 
 const specs: Record<KindWithSpec, object> = {
-  ServalNode: object(
-    {
-      address: formatted('hostPort'),
-      hostAddresses: list(formatted('address')),
-      podCIDRs: list(formatted('cidr')),
-      zone: text,
-      region: text,
-    },
-    ['address', 'hostAddresses', 'podCIDRs'],
-  ),
+  ServalNode: speaking(crds.ServalNode.spec, {
+    address: { format: 'hostPort' },
+    'hostAddresses.items': { format: 'address' },
+    'podCIDRs.items': { format: 'cidr' },
+  }),
   ServalPod: object(
     {
       node: formatted('name'),
@@ -29,7 +24,7 @@ const specs: Record<KindWithSpec, object> = {
       hostNetwork: { type: 'boolean' },
       trackUdp: { type: 'boolean' },
       guests: { type: 'boolean' },
-      mover,
+      mover: { type: 'string', enum: moverValues },
       uid: text,
       process: object({ pausePid: whole(1), pid: whole(1), cgroup: formatted('absolutePath') }, [
         'pausePid',
@@ -41,51 +36,19 @@ const specs: Record<KindWithSpec, object> = {
     },
     ['node', 'netns', 'addresses'],
   ),
-  ServalMigration: object({ workload: formatted('namespacedName'), targetNode: formatted('name'), mover }, [
-    'workload',
-    'targetNode',
-  ]),
+  ServalMigration: speaking(crds.ServalMigration.spec, {
+    'workload.name': { format: 'name' },
+    targetNode: { format: 'name' },
+  }),
   ServalService: serviceSpec,
 };
 
-const condition = object(
-  {
-    type: text,
-    status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
-    reason: text,
-    message: { type: 'string' },
-    lastTransitionTime: text,
-  },
-  ['type', 'status', 'reason', 'message', 'lastTransitionTime'],
-);
-const milliseconds = { type: 'number', minimum: 0 };
-const phase = object(
-  { name: text, startMs: { type: 'number' }, durationMs: milliseconds, frozen: { type: 'boolean' } },
-  ['name', 'startMs', 'durationMs', 'frozen'],
-);
-
 /** Nothing is required: a status grows. */
 const statuses: Record<KindWithSpec, object> = {
-  ServalNode: { type: 'object' },
+  ServalNode: crds.ServalNode.status,
   ServalPod: { type: 'object' },
-  ServalMigration: object(
-    {
-      phase: text,
-      migration: { type: 'string', pattern: '^[0-9a-f]{16}$' },
-      reason: { type: 'string' },
-      startedAt: text,
-      finishedAt: text,
-      timeline: list(phase),
-      flows: whole(0),
-      lost: { type: 'object', additionalProperties: whole(0) },
-      freezeMs: milliseconds,
-      switchMs: milliseconds,
-      replayed: whole(0),
-      conditions: list(condition),
-    },
-    [],
-  ),
-  ServalService: object({ conditions: list(condition) }, []),
+  ServalMigration: crds.ServalMigration.status,
+  ServalService: crds.ServalService.status,
 };
 
 /** Kinds whose spec never changes. */
@@ -130,7 +93,7 @@ function otherVersion(kind: Kind, value: unknown): FieldProblem | undefined {
 export const validators: Readonly<Record<Kind, Validator>> = {
   ServalNode: resource('ServalNode', withSpec('ServalNode')),
   ServalPod: resource('ServalPod', withSpec('ServalPod')),
-  ServalMigration: resource('ServalMigration', withSpec('ServalMigration')),
+  ServalMigration: resource('ServalMigration', withSpec('ServalMigration'), migrationProblems),
   ServalService: resource('ServalService', withSpec('ServalService', serviceMetadata), serviceProblems),
   EndpointSlice: resource('EndpointSlice', endpointSlice, sliceProblems),
 };

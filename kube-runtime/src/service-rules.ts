@@ -6,8 +6,18 @@ import { isLabel, isName, quoted, type FieldProblem, type Validator } from './va
 
 /** @param value a ServalService that fits its schema */
 export const serviceProblems: Validator = (value) => {
-  const { virtualIPs, ports } = (value as ServalService).spec;
-  return [...virtualIPProblems(virtualIPs), ...portProblems(ports)];
+  const { virtualIPs = [], ports, selector } = (value as ServalService).spec;
+  return [
+    ...virtualIPProblems(virtualIPs),
+    ...portProblems(ports),
+    ...(selector === undefined ? [] : [withoutChooser]),
+  ];
+};
+
+const withoutChooser: FieldProblem = {
+  field: 'spec.selector',
+  reason: 'without Kubernetes there is nobody who would choose pods by their labels',
+  remedy: 'Remove it, and say in EndpointSlices who serves',
 };
 
 function virtualIPProblems(virtualIPs: readonly string[]): FieldProblem[] {
@@ -36,7 +46,7 @@ function virtualIPProblems(virtualIPs: readonly string[]): FieldProblem[] {
 function portProblems(ports: ServalService['spec']['ports']): FieldProblem[] {
   const numbers = new Map<string, number>();
   const names = new Map<string, number>();
-  return ports.flatMap(({ name, port, protocol = 'TCP' }, index) => {
+  return ports.flatMap(({ name, port, protocol = 'TCP', targetPort }, index) => {
     const problems: FieldProblem[] = [];
     const field = `spec.ports[${index}]`;
     const number = `${port}/${protocol}`;
@@ -55,6 +65,12 @@ function portProblems(ports: ServalService['spec']['ports']): FieldProblem[] {
         field: `${field}.name`,
         reason: `${quoted(name)} is the name of spec.ports[${sameName}] already`,
         remedy: 'Give each port a name of its own',
+      });
+    if (targetPort !== undefined)
+      problems.push({
+        field: `${field}.targetPort`,
+        reason: 'without Kubernetes there is nobody who would make EndpointSlices by it',
+        remedy: 'Remove it: the EndpointSlices say at which port each replica listens',
       });
     if (name === undefined && ports.length > 1)
       problems.push({

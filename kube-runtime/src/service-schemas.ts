@@ -1,14 +1,13 @@
 /** JSON schemas of services and their endpoints. What they can't say is in service-rules.ts. */
-import { affinities, balances, discoveryVersion, localities, ownReplicas, whenEmpties } from '@serval/api';
-import { formatted, list, metadata, object, text, texts } from './schema-parts.js';
+import { discoveryVersion } from '@serval/api';
+import { crds } from './crds.generated.js';
+import { formatted, list, metadata, object, speaking, text, texts } from './schema-parts.js';
 import { quoted, type Words } from './validate.js';
 
 /** As Kubernetes has them. */
 const longestSlice = 1_000;
 const mostAddresses = 100;
-/** Of a service, and of a slice. */
 const mostPorts = 1_000;
-const mostVirtualIPs = 64;
 
 const between = (minimum: number, maximum: number): object => ({ type: 'integer', minimum, maximum });
 const oneOf = (values: readonly string[]): object => ({ type: 'string', enum: values });
@@ -39,6 +38,8 @@ const namedLabel =
 
 const labelOf = (what: string): object => ({
   type: 'string',
+  // How long it may be is one of the things that its words are about.
+  maxLength: 4096,
   format: 'label',
   says: { format: namedLabel(what) },
 });
@@ -73,10 +74,6 @@ export const serviceMetadata = {
   },
 };
 
-const servicePort = object({ name: labelOf('the name of a port'), port, protocol: oneOf(['TCP', 'UDP']) }, [
-  'port',
-]);
-
 const withoutPorts: Words = () => ({
   reason: 'a service without ports is one that nobody can connect to',
   remedy: 'Declare at least one port',
@@ -87,30 +84,19 @@ const withoutAddress: Words = () => ({
   remedy: 'Give it an address that no pod and no host has',
 });
 
-export const serviceSpec = {
-  ...object(
-    {
-      virtualIPs: list(formatted('address'), {
-        minItems: 1,
-        maxItems: mostVirtualIPs,
-        says: { minItems: withoutAddress },
-      }),
-      ports: list(servicePort, { minItems: 1, maxItems: mostPorts, says: { minItems: withoutPorts } }),
-      locality: oneOf(localities),
-      balance: oneOf(balances),
-      affinity: oneOf(affinities),
-      ownReplica: oneOf(ownReplicas),
-      failover: object({ attempts: between(1, 10), synTimeoutMs: between(20, 10_000) }, []),
-      whenEmpty: oneOf(whenEmpties),
-      maxDelayMs: between(0, 3_600_000),
-    },
-    ['virtualIPs', 'ports'],
-  ),
-  says: {
-    required: ((_, { missingProperty }) =>
-      missingProperty === 'ports' ? withoutPorts(_, {}) : withoutAddress(_, {})) satisfies Words,
-  },
-};
+export const serviceSpec = speaking(crds.ServalService.spec, {
+  // In Kubernetes the Service of the same name has the addresses; here nobody else could give one.
+  '': { required: ['virtualIPs', 'ports'], says: { required: missing } },
+  virtualIPs: { says: { minItems: withoutAddress } },
+  'virtualIPs.items': { format: 'address' },
+  ports: { says: { minItems: withoutPorts } },
+  'ports.items.name': labelOf('the name of a port'),
+  'ports.items.port': { says: { type: noPortText, minimum: noPort, maximum: noPort } },
+});
+
+function missing(_: unknown, { missingProperty }: Record<string, unknown>): ReturnType<Words> {
+  return missingProperty === 'ports' ? withoutPorts(_, {}) : withoutAddress(_, {});
+}
 
 // --- EndpointSlice: what Kubernetes has and is not used here is let through as it is
 

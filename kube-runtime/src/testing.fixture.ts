@@ -42,8 +42,8 @@ export function pod(name: string, addresses = ['10.1.0.5']): ServalPod {
 }
 
 export function migration(name: string, targetNode = 'host-2'): ServalMigration {
-  const spec = { workload: 'default/redis-0', targetNode };
-  return { apiVersion, kind: 'ServalMigration', metadata: { name }, spec };
+  const spec = { workload: { name: 'redis-0' }, targetNode };
+  return { apiVersion, kind: 'ServalMigration', metadata: { name, namespace: 'default' }, spec };
 }
 
 export function service(name: string, spec: Partial<ServalService['spec']> = {}): ServalService {

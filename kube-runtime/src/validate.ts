@@ -83,7 +83,13 @@ const formats: Record<string, Format> = {
   },
 };
 
-const ajv = new Ajv({ allErrors: true, useDefaults: true, verbose: true, strict: true });
+const ajv = new Ajv({
+  allErrors: true,
+  useDefaults: true,
+  verbose: true,
+  strict: true,
+  allowUnionTypes: true, // int-or-string, as Kubernetes calls it
+});
 for (const [name, { validate }] of Object.entries(formats)) ajv.addFormat(name, validate);
 // `says: { KEYWORD: Words }` beside a keyword: what to say where that one is not met.
 ajv.addKeyword('says');
@@ -132,6 +138,10 @@ const explanations: Record<string, Explain> = {
   maxItems: ({ data, params }) => ({
     reason: `it has ${(data as unknown[]).length} items, and ${String(params.limit)} are the most`,
     remedy: `Give at most ${String(params.limit)}`,
+  }),
+  maxLength: ({ data, params }) => ({
+    reason: `it has ${(data as string).length} characters, and ${String(params.limit)} are the most`,
+    remedy: 'Choose a shorter one',
   }),
   minimum: outOfRange,
   maximum: outOfRange,

@@ -18,9 +18,17 @@ export interface MoveTimes {
 
 /** @throws ServalError ERR_NOT_FOUND where the agent has not measured something */
 export function moveTimes({ metadata, status }: ServalMigration): MoveTimes {
-  const phase = (name: string) => status?.timeline.find((each) => each.name === name);
+  const phase = (name: string) => status?.timeline?.find((each) => each.name === name);
   const [freeze, resume, last] = [phase('freeze'), phase('resume'), phase('switch')];
-  if (status?.freezeMs === undefined || status.switchMs === undefined || !freeze || !resume || !last)
+  const { startedAt, freezeMs, switchMs } = status ?? {};
+  if (
+    startedAt === undefined ||
+    freezeMs === undefined ||
+    switchMs === undefined ||
+    !freeze ||
+    !resume ||
+    !last
+  )
     throw new ServalError('ERR_NOT_FOUND', {
       subject: `migration ${metadata.name}`,
       reason: 'its agent tells neither how long it stood still nor when it was switched',
@@ -29,11 +37,11 @@ export function moveTimes({ metadata, status }: ServalMigration): MoveTimes {
   const cost = (name: string): number => phase(name)?.durationMs ?? 0;
   const [dumpMs, transferMs, restoreMs] = [cost('dump'), cost('transfer'), cost('restore')];
   // The agent's clock has milliseconds: half of one was cut off, in the middle.
-  const began = Date.parse(status.startedAt) + 0.5;
+  const began = Date.parse(startedAt) + 0.5;
   return {
-    flows: status.flows,
-    freezeMs: status.freezeMs,
-    switchMs: status.switchMs,
+    flows: status?.flows ?? 0,
+    freezeMs,
+    switchMs,
     moverMs: dumpMs + transferMs + restoreMs,
     dumpMs,
     transferMs,

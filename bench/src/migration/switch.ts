@@ -41,7 +41,9 @@ export async function measureSwitch(
     for (let round = 1; round <= rounds; round++) {
       const status = await switchOnce(stage, server, `many-${round}`, flows);
       statuses.push(status);
-      const phases = status.timeline.map(({ name, durationMs }) => `${name} ${durationMs.toFixed(0)}`);
+      const phases = (status.timeline ?? []).map(
+        ({ name, durationMs }) => `${name} ${durationMs.toFixed(0)}`,
+      );
       progress(
         `switch: ${flows.toLocaleString('en')} flows, round ${round} of ${rounds}: ${status.switchMs} ms (${phases.join(', ')} ms)`,
       );
@@ -64,9 +66,9 @@ export async function measureSwitch(
 type Status = NonNullable<ServalMigration['status']>;
 
 function phasesOf(statuses: readonly Status[]): Record<string, number> {
-  const names = statuses[0]?.timeline.map(({ name }) => name) ?? [];
+  const names = statuses[0]?.timeline?.map(({ name }) => name) ?? [];
   const durations = (name: string): number[] =>
-    statuses.flatMap(({ timeline }) =>
+    statuses.flatMap(({ timeline = [] }) =>
       timeline.filter((phase) => phase.name === name).map(({ durationMs }) => durationMs),
     );
   return Object.fromEntries(names.map((name) => [name, percentiles(durations(name), 1).p50]));

@@ -1,6 +1,7 @@
 /** kube-proxy itself where it can be had, else rules of the same shape: it is said which. */
+import { ServalError } from '@serval/api';
+import { kubernetesBinaries, type Binaries } from '@serval/e2e';
 import type { Progress } from '../bench.js';
-import { kubernetesBinaries, type Binaries } from './kubernetes/binaries.js';
 import { ControlPlane } from './kubernetes/control-plane.js';
 import { kubeProxyVariant, type Mode } from './kubernetes/variants.js';
 import type { Peers } from './options.js';
@@ -33,10 +34,16 @@ export async function peerVariants(
 async function binariesFor(peers: Peers, progress: Progress): Promise<Binaries | undefined> {
   if (peers === 'shape') return undefined;
   try {
-    return await kubernetesBinaries(progress);
+    return await kubernetesBinaries(['kube-proxy', 'kube-apiserver'], progress);
   } catch (error) {
-    if (peers === 'real') throw error;
+    if (peers === 'real') throw withShape(error as ServalError);
     progress(`rules of the same shape stand for kube-proxy. ${(error as Error).message}`);
     return undefined;
   }
+}
+
+function withShape(cause: ServalError): ServalError {
+  const { code, subject, reason } = cause;
+  const remedy = `${cause.remedy}; or compare with rules of the same shape: --peers shape`;
+  return new ServalError(code, { subject, reason, remedy, cause });
 }

@@ -15,14 +15,19 @@ export interface Move {
 export function readMove({ metadata, status }: ServalMigration, oldAddress: string): Move {
   const timeline = status?.timeline ?? [];
   const last = timeline.find(({ name }) => name === 'switch');
-  if (status?.freezeMs === undefined || status.switchMs === undefined || last === undefined)
+  if (
+    status?.freezeMs === undefined ||
+    status.switchMs === undefined ||
+    last === undefined ||
+    status.startedAt === undefined
+  )
     throw new ServalError('ERR_NOT_FOUND', {
       subject: `migration ${metadata.name}`,
       reason: 'its agent tells neither how long it stood still nor when it was switched',
       remedy: 'The agent was restarted in the middle; run the demo again',
     });
-  const { freezeMs, switchMs } = status;
+  const { freezeMs, switchMs, startedAt } = status;
   // The agent's clock has milliseconds: up to one of them was cut off.
-  const switchedAt = Date.parse(status.startedAt) + 1 + last.startMs + last.durationMs;
+  const switchedAt = Date.parse(startedAt) + 1 + last.startMs + last.durationMs;
   return { oldAddress, timeline, freezeMs, switchMs, switchedAt };
 }

@@ -121,7 +121,7 @@ export class World {
       const ending = agents.source.ended(migration, endMs).finally(() => (over = true));
       await Promise.all([harm({ migration, agents, hosts: roles, over: () => over }), asked, ending]);
       const ended = await ending;
-      const succeeded = ended.status?.conditions.find(({ type }) => type === 'Succeeded');
+      const succeeded = ended.status?.conditions?.find(({ type }) => type === 'Succeeded');
       const outcome = succeeded?.status === 'True' ? 'completed' : 'rolled back';
       if (outcome === 'completed') this.at = roles.target;
       await this.clean();

@@ -88,7 +88,7 @@ export class Fleet {
     const agent = this.agent(from);
     const { metadata } = await agent.migrate({ workload, targetNode: to });
     const migration = await agent.ended(metadata.name);
-    const succeeded = migration.status?.conditions.find(({ type }) => type === 'Succeeded');
+    const succeeded = migration.status?.conditions?.find(({ type }) => type === 'Succeeded');
     if (succeeded?.status === 'True') return migration;
     throw new ServalError('ERR_MOVER', {
       subject: `move of ${workload} from ${from} to ${to}`,

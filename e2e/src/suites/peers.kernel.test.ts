@@ -163,7 +163,7 @@ describe('peers of a server that moves', () => {
     const node = await clientPod('s3-h1');
     const clients = [await traffic.client(node, pod.address4, port, { connections: 2, newcomers: 0.004 })];
     const migration = await fleet.move(name, 's1-h1', 's2-h1');
-    const { startedAt, timeline } = migration.status ?? { startedAt: '', timeline: [] };
+    const { startedAt = '', timeline = [] } = migration.status ?? {};
     const freeze = timeline.find((phase) => phase.name === 'freeze');
     const last = timeline.find((phase) => phase.name === 'switch');
     const begin = Date.parse(startedAt) + (freeze?.startMs ?? NaN);

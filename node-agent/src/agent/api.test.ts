@@ -25,7 +25,7 @@ function moving(phase: string, finished = false): ServalMigration {
     apiVersion,
     kind: 'ServalMigration',
     metadata: { name: 'm' },
-    spec: { workload: 'default/redis-0', targetNode: 'host-2' },
+    spec: { workload: { name: 'redis-0' }, targetNode: 'host-2' },
     status: {
       phase,
       migration: '00000000000000aa',
@@ -78,7 +78,8 @@ class FakeAgent implements AgentFacade {
     return { name: question.name, answers: [{ fails: true }].values() } as never;
   };
   migrations = () => (this.current === undefined ? [] : [this.current]);
-  migration = (name: string) => (name === 'm' || name === '00000000000000aa' ? this.current : undefined);
+  migration = (name: string) =>
+    name === 'm' || name === 'default/m' || name === '00000000000000aa' ? this.current : undefined;
   watchMigration = (name: string, handler: (migration: ServalMigration | undefined) => void) => {
     this.asked.push(['watch', name]);
     this.watcher = handler;
@@ -255,7 +256,7 @@ describe('a watch', () => {
       agent.watcher?.(moving('after'));
     });
     expect(seen).toEqual(['hold', 'move', 'done']);
-    expect(agent.asked).toEqual([['watch', 'm']]);
+    expect(agent.asked).toEqual([['watch', 'default/m']]);
     expect(agent.watcher).toBeUndefined();
   });
 

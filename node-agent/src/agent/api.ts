@@ -9,7 +9,8 @@ import { dirname } from 'node:path';
 import {
   ServalError,
   migrationResult,
-  movers,
+  objectName,
+  moverValues,
   type MigrationRequest,
   type ServalMigration,
 } from '@serval/api';
@@ -180,7 +181,7 @@ function watch({ agent, response }: Call, first: ServalMigration): void {
     over = true;
     response.end(waiting === undefined ? undefined : line(waiting));
   };
-  const stop = agent.watchMigration(first.metadata.name, (migration) => over || tell(migration));
+  const stop = agent.watchMigration(objectName(first), (migration) => over || tell(migration));
   response.on('drain', () => {
     blocked = false;
     const migration = waiting;
@@ -191,7 +192,7 @@ function watch({ agent, response }: Call, first: ServalMigration): void {
     over = true;
     stop();
   });
-  tell(agent.migration(first.metadata.name) ?? first);
+  tell(agent.migration(objectName(first)) ?? first);
 }
 
 function line(migration: ServalMigration): string {
@@ -224,7 +225,7 @@ const checkRequest = compile({
   properties: {
     workload: { type: 'string', maxLength: 512, format: 'namespacedName' },
     targetNode: { type: 'string', maxLength: 253, format: 'name' },
-    mover: { type: 'string', enum: movers },
+    mover: { type: 'string', enum: moverValues },
     name: { type: 'string', maxLength: 253, format: 'name' },
   },
 });

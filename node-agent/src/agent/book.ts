@@ -2,7 +2,7 @@
  * The migrations that begin on this node, as ServalMigrations: what people see of them while they run and afterwards.
  * The protocol's own state is elsewhere; what is lost from here costs nobody a connection.
  */
-import { type Condition, type ServalMigration, type ServalMigrationStatus } from '@serval/api';
+import { objectName, type Condition, type ServalMigration, type ServalMigrationStatus } from '@serval/api';
 import type { ResourceStore, StatusPatch } from '@serval/kube-runtime';
 import type { Note } from '../protocol/effects.js';
 import type { MigrationId, SwitchReport } from '../protocol/messages.js';
@@ -11,12 +11,17 @@ import { timing, type Span } from './timeline.js';
 /** A change of phase is seen at once by those who watch; the file follows when the processor has nothing better to do. */
 const writeDelayMs = 200;
 
+/** What is known of one that has begun. */
+type BegunStatus = ServalMigrationStatus &
+  Required<Pick<ServalMigrationStatus, 'migration' | 'lost' | 'timeline'>>;
+
 interface Entry {
+  /** `namespace/name` */
   name: string;
   beganMs: number;
   spans: Span[];
   report?: SwitchReport;
-  status: ServalMigrationStatus;
+  status: BegunStatus;
   writing?: NodeJS.Timeout;
 }
 
@@ -33,7 +38,7 @@ export class MigrationBook {
 
   /** `flows`: how many are known by now. */
   begin(object: ServalMigration, migration: MigrationId): void {
-    const status: ServalMigrationStatus = {
+    const status: BegunStatus = {
       phase: 'starting',
       migration,
       startedAt: now(),
@@ -42,7 +47,7 @@ export class MigrationBook {
       lost: {},
       conditions: [condition('Unknown', 'Running', 'the migration is under way')],
     };
-    const entry: Entry = { name: object.metadata.name, beganMs: performance.now(), spans: [], status };
+    const entry: Entry = { name: objectName(object), beganMs: performance.now(), spans: [], status };
     this.entries.set(migration, entry);
     this.changed(migration, entry);
     // Its id at once: a restarted agent would begin it a second time.
@@ -51,13 +56,13 @@ export class MigrationBook {
 
   /** An earlier process began it. What it took until now is not known any more. */
   resume(object: ServalMigration): void {
-    const { status, metadata } = object;
-    if (status === undefined) return;
-    this.entries.set(status.migration, {
-      name: metadata.name,
+    const { migration, lost = {}, timeline = [], ...rest } = object.status ?? {};
+    if (migration === undefined) return;
+    this.entries.set(migration, {
+      name: objectName(object),
       beganMs: performance.now(),
       spans: [],
-      status,
+      status: { ...rest, migration, lost, timeline },
     });
   }
 
@@ -70,17 +75,20 @@ export class MigrationBook {
     return this.get(name)?.status?.migration;
   }
 
-  /** By name or by migration id; with what is newer here than in the file. */
+  /** By `namespace/name`, name or migration id; with what is newer here than in the file. */
   get(nameOrId: string): ServalMigration | undefined {
     return this.all().find(
-      ({ metadata, status }) => metadata.name === nameOrId || status?.migration === nameOrId,
+      (each) =>
+        objectName(each) === nameOrId ||
+        each.metadata.name === nameOrId ||
+        each.status?.migration === nameOrId,
     );
   }
 
   all(): ServalMigration[] {
     const newer = new Map([...this.entries.values()].map((entry) => [entry.name, entry.status]));
     return this.store.list('ServalMigration').map((object) => {
-      const status = newer.get(object.metadata.name) ?? object.status;
+      const status = newer.get(objectName(object)) ?? object.status;
       return status === undefined ? object : { ...object, status };
     });
   }

@@ -15,6 +15,7 @@ import {
   type ServiceView,
   type StatusView,
   type SwitchedView,
+  workloadOf,
 } from '@serval/api';
 import type { HostDirectory, ResourceStore } from '@serval/kube-runtime';
 import { dropReasons } from '../datapath/reasons.js';
@@ -118,6 +119,7 @@ export class LocalFacade implements AgentFacade {
     return this.deps.book.get(nameOrId);
   }
 
+  /** @param name `namespace/name` */
   watchMigration(name: string, handler: (migration: ServalMigration | undefined) => void): () => void {
     return this.deps.book.watch(name, handler);
   }
@@ -138,18 +140,22 @@ export class LocalFacade implements AgentFacade {
       });
     const other = book
       .all()
-      .find((each) => each.spec.workload === workload && migrationResult(each) === undefined);
+      .find((each) => workloadOf(each) === workload && migrationResult(each) === undefined);
     if (other !== undefined)
       throw new ServalError('ERR_CONFLICT', {
         subject: `workload ${workload}`,
         reason: `migration ${other.metadata.name} moves it already`,
         remedy: 'Wait until that has ended, or cancel it',
       });
+    const [namespace = '', ownName = ''] = workload.split('/');
     return store.apply<'ServalMigration'>({
       apiVersion,
       kind: 'ServalMigration',
-      metadata: { name: name ?? `${workload.replace('/', '-')}-${randomBytes(3).toString('hex')}` },
-      spec: { workload, targetNode, ...(mover === undefined ? {} : { mover }) },
+      metadata: {
+        name: name ?? `${workload.replace('/', '-')}-${randomBytes(3).toString('hex')}`,
+        namespace,
+      },
+      spec: { workload: { name: ownName }, targetNode, ...(mover === undefined ? {} : { mover }) },
     });
   }
 

@@ -1,6 +1,6 @@
 /** Begins the migrations that are declared for workloads of this node, and gives up those whose object is deleted. */
 import { randomBytes } from 'node:crypto';
-import { migrationResult, type ServalMigration } from '@serval/api';
+import { migrationResult, objectName, workloadOf, type ServalMigration } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
 import { canonicalAddress } from '../datapath/address.js';
 import type { Datapath } from '../datapath/types.js';
@@ -30,7 +30,7 @@ export class MigrationStarter {
   }
 
   private declared(object: ServalMigration): void {
-    if (migrationResult(object) !== undefined || this.deps.book.knows(object.metadata.name)) return;
+    if (migrationResult(object) !== undefined || this.deps.book.knows(objectName(object))) return;
     const begun = object.status?.migration;
     if (begun === undefined) void this.begin(object);
     else this.goOn(object, begun);
@@ -48,9 +48,11 @@ export class MigrationStarter {
 
   private async begin(object: ServalMigration): Promise<void> {
     const { book, pods, core, dispatch } = this.deps;
-    const { workload, targetNode, mover } = object.spec;
+    const { targetNode, mover } = object.spec;
+    const workload = workloadOf(object);
     const pod = pods.get(workload);
-    if (pod?.workload === undefined) return; // it is of another node
+    // It is of another node, or nobody has chosen a node for it yet.
+    if (pod?.workload === undefined || targetNode === undefined) return;
     const { epoch, uid } = pod.workload;
     const migration = randomBytes(8).toString('hex');
     book.begin(object, migration);
@@ -70,7 +72,7 @@ export class MigrationStarter {
       return;
     }
     if (core.phase('source', migration) === undefined)
-      await book.end(migration, 'failed', book.get(object.metadata.name)?.status?.reason ?? 'it was refused');
+      await book.end(migration, 'failed', book.get(objectName(object))?.status?.reason ?? 'it was refused');
   }
 
   /**
@@ -86,9 +88,9 @@ export class MigrationStarter {
   }
 
   private deleted(object: ServalMigration): void {
-    const migration = this.deps.book.idOf(object.metadata.name) ?? object.status?.migration;
+    const migration = this.deps.book.idOf(objectName(object)) ?? object.status?.migration;
     if (migration !== undefined && migrationResult(object) === undefined)
       this.deps.dispatch({ type: 'cancel', migration });
-    this.deps.book.deleted(object.metadata.name);
+    this.deps.book.deleted(objectName(object));
   }
 }

@@ -1,5 +1,5 @@
 /** What services may not have at the same time: who serves at which virtual IP and port, and what is said to the others. */
-import type { ServalService } from '@serval/api';
+import { virtualIPsOf, type ServalService } from '@serval/api';
 import { canonical, isNobody } from './addresses.js';
 import { isPort } from './replicas.js';
 import type { ServiceProblem } from './types.js';
@@ -119,7 +119,7 @@ function goodAddresses(
 ): Set<string> {
   const subject = subjectOf(service);
   const refuse = (reason: string, remedy: string): void => void problems.push({ subject, reason, remedy });
-  const { virtualIPs } = service.spec;
+  const virtualIPs = virtualIPsOf(service);
   if (virtualIPs.length === 0)
     refuse('it has no virtual IP', 'Give it the addresses that DNS has for its name');
   const good = new Set<string>();

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { check } from './plan-check.fixture.js';
 import type { Planned } from './plan.js';
 import { here, load, plan, replica, replicasIn, sharesIn, type Known } from './services.fixture.js';
-import { affinities, balances, localities, whenEmpties } from '@serval/api';
+import { affinityValues, balanceValues, localityValues, whenEmptyValues } from '@serval/api';
 import type { Measured, Replica, ServicePolicy } from './types.js';
 
 const none = { ready: false };
@@ -385,10 +385,10 @@ describe('tables', () => {
     });
     const steps = fc.array(fc.array(states, { maxLength: 12 }), { minLength: 1, maxLength: 6 });
     const policies = fc.record({
-      locality: fc.constantFrom(...localities),
-      balance: fc.constantFrom(...balances),
-      affinity: fc.constantFrom(...affinities),
-      whenEmpty: fc.constantFrom(...whenEmpties),
+      locality: fc.constantFrom(...localityValues),
+      balance: fc.constantFrom(...balanceValues),
+      affinity: fc.constantFrom(...affinityValues),
+      whenEmpty: fc.constantFrom(...whenEmptyValues),
     });
     fc.assert(
       fc.property(steps, policies, (history, policy) => {

@@ -3,7 +3,7 @@
  * depends on nothing but the replicas themselves.
  */
 import type { EndpointSlice, ServalService, ServalServicePort } from '@serval/api';
-import { serviceNameLabel } from '@serval/api';
+import { serviceNameLabel, virtualIPsOf } from '@serval/api';
 import { addressFamily, canonical } from './addresses.js';
 import type { Replica, ServiceProblem } from './types.js';
 
@@ -58,7 +58,7 @@ export function replicasOf(
   const usable = slices.filter((slice) => isUsable(slice, problems));
   const ports: PortReplicas[] = [];
   for (const family of [4, 6] as const) {
-    const virtualIPs = virtualIPsOf(service, family);
+    const virtualIPs = virtualIPsOfFamily(service, family);
     if (virtualIPs.length === 0) continue;
     const ofFamily = usable.filter(({ addressType }) => addressType === `IPv${family}`);
     for (const port of service.spec.ports)
@@ -76,8 +76,8 @@ export function replicasOf(
 }
 
 /** Those that are no address have their problem from conflicts.ts. */
-function virtualIPsOf({ spec }: ServalService, family: 4 | 6): string[] {
-  const found = spec.virtualIPs.map(canonical).filter((each) => each !== undefined);
+function virtualIPsOfFamily(service: ServalService, family: 4 | 6): string[] {
+  const found = virtualIPsOf(service).map(canonical).filter((each) => each !== undefined);
   // A copy: what filter makes has room for 17.
   return [...new Set(found)].filter((address) => addressFamily(address) === family).slice();
 }

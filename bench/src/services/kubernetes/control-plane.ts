@@ -1,18 +1,18 @@
 /** What kube-proxy watches: an API server with its etcd, on the far side, where all nodes can reach it. */
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
+import { accountKeyOptions, etcdCommand, type Binaries } from '@serval/e2e';
 import { inside, stop } from '../../shell.js';
 import { Asked } from '../asked.js';
 import { virtualRange, type Plan } from '../plan.js';
 import type { Place, World } from '../world.js';
-import type { Binaries } from './binaries.js';
 import type { Wish } from './objects.js';
 
-const etcd = '/usr/bin/etcd';
-const etcdUrl = 'http://127.0.0.1:2379';
+/** The namespace is its own: these are nobody else's there. */
+const etcdPorts = { client: 2379, peer: 2380 };
 const objects = new URL('objects.js', import.meta.url).pathname;
 const startSeconds = 60;
 
@@ -35,9 +35,7 @@ export class ControlPlane {
     const data = join(folder, 'etcd');
     mkdirSync(data, { recursive: true });
     const token = randomBytes(16).toString('hex');
-    // On a tmpfs in a mount namespace of its own, which goes with it: nothing has to last.
-    const onTmpfs = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs etcd "$0" && exec "$@"', data];
-    const store = startLogged(world, far, 'etcd', folder, [...onTmpfs, etcd, ...etcdOptions(data)]);
+    const store = startLogged(world, far, 'etcd', folder, etcdCommand(data, etcdPorts));
     const server = startLogged(world, far, 'kube-apiserver', folder, [
       join(binaries.folder, 'kube-apiserver'),
       ...apiServerOptions(folder, token),
@@ -143,27 +141,11 @@ function isAlive(group: number): boolean {
   }
 }
 
-function etcdOptions(data: string): string[] {
-  return [
-    ...['--data-dir', join(data, 'data'), '--log-level', 'error', '--logger', 'zap'],
-    ...['--listen-client-urls', etcdUrl, '--advertise-client-urls', etcdUrl],
-    ...['--listen-peer-urls', 'http://127.0.0.1:2380'],
-  ];
-}
-
 function apiServerOptions(folder: string, token: string): string[] {
   const tokens = join(folder, 'tokens.csv');
   writeFileSync(tokens, `${token},bench,bench,system:masters\n`, { mode: 0o600 });
-  const { publicKey, privateKey } = generateKeyPairSync('rsa', {
-    modulusLength: 2048,
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  });
-  const keys = { public: join(folder, 'accounts.pub'), private: join(folder, 'accounts.key') };
-  writeFileSync(keys.public, publicKey);
-  writeFileSync(keys.private, privateKey, { mode: 0o600 });
   return [
-    `--etcd-servers=${etcdUrl}`,
+    `--etcd-servers=http://127.0.0.1:${etcdPorts.client}`,
     '--secure-port=6443',
     // Only named in the API: the nodes have their own ways to it.
     '--advertise-address=10.81.0.1',
@@ -172,9 +154,7 @@ function apiServerOptions(folder: string, token: string): string[] {
     `--service-cluster-ip-range=${virtualRange}`,
     `--token-auth-file=${tokens}`,
     '--authorization-mode=AlwaysAllow',
-    '--service-account-issuer=https://bench.serval.io',
-    `--service-account-key-file=${keys.public}`,
-    `--service-account-signing-key-file=${keys.private}`,
+    ...accountKeyOptions(folder).apiServer,
     // Objects come as fast as they can be written.
     '--enable-priority-and-fairness=false',
     '--max-mutating-requests-inflight=1000',

@@ -1,5 +1,11 @@
 /** What a connect() would get, and why: the same steps as bpf/lib/resolve.h, from what the agent has put into the kernel. */
-import { ServalError, type ReplicaChance, type ResolveAnswer, type ResolveView } from '@serval/api';
+import {
+  ServalError,
+  virtualIPsOf,
+  type ReplicaChance,
+  type ResolveAnswer,
+  type ResolveView,
+} from '@serval/api';
 import type { Protocol } from '../../datapath/types.js';
 import { canonical } from '../../services/addresses.js';
 import type { WeightedReplica } from '../../services/types.js';
@@ -92,7 +98,8 @@ function placesOfService(
   wanted: string | undefined,
   { protocol: only }: ResolveQuestion,
 ): ServiceAddress[] {
-  const { virtualIPs, ports } = service.spec;
+  const virtualIPs = virtualIPsOf(service);
+  const { ports } = service.spec;
   const isWanted = (name: string | undefined, port: number, protocol: Protocol): boolean =>
     (wanted === undefined || wanted === name || wanted === String(port)) &&
     (only === undefined || only === protocol);

@@ -2,7 +2,7 @@
  * What the resources say of services, kept together: each service with its slices, whichever of them came first, and who
  * serves at which virtual IP. Says which services a change concerns.
  */
-import type { EndpointSlice, ServalNode, ServalService } from '@serval/api';
+import { virtualIPsOf, type EndpointSlice, type ServalNode, type ServalService } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
 import { serviceName, servicePoints, type ServicePoints } from '../../services/conflicts.js';
 import { sliceOwner } from '../../services/replicas.js';
@@ -64,7 +64,7 @@ export class ServiceIndex {
     if (!this.pointsAreOld) return;
     this.pointsAreOld = false;
     const services = [...this.services.values()];
-    this.virtualIPs = new Set(services.flatMap(({ spec }) => spec.virtualIPs));
+    this.virtualIPs = new Set(services.flatMap(virtualIPsOf));
     const replicas = this.replicasAtVirtualIPs();
     const points = servicePoints(services, (address) => replicas.has(address));
     const before = this.points;

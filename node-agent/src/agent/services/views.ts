@@ -1,5 +1,5 @@
 /** Pure: the service table as the local API tells it. Replicas are made into views when their turn comes. */
-import type { ReplicaView, ServicePortView, ServiceView } from '@serval/api';
+import { virtualIPsOf, type ReplicaView, type ServicePortView, type ServiceView } from '@serval/api';
 import type { ServiceAddress, ServiceCount, ServiceRule } from '../../datapath/services/types.js';
 import { serviceName } from '../../services/conflicts.js';
 import type { Replica, ReplicaSeen, ServiceProblem, WeightedReplica } from '../../services/types.js';
@@ -21,7 +21,7 @@ export function serviceView(
 ): Lazily<ServiceView> {
   return {
     name: serviceName(service),
-    virtualIPs: service.spec.virtualIPs,
+    virtualIPs: [...virtualIPsOf(service)],
     policy,
     inUse,
     ports: ports.map((port) => portView(port, policy, sources)),

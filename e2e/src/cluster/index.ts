@@ -1,0 +1,8 @@
+/** A real Kubernetes control plane for tests: see control-plane.ts for what it can do. */
+export { kubernetesBinaries, type Binaries, type KubernetesProgram } from './binaries.js';
+export { ControlPlane, type ControlPlaneOptions } from './control-plane.js';
+export { accountKeyOptions } from './account-keys.js';
+export { etcdCommand } from './etcd.js';
+export { askKube, requestKube, type KubeAnswer, type Method } from './request.js';
+export { requestsSince, type RequestCounts } from './request-counts.js';
+export type { KubeUser } from './kubeconfig.js';
