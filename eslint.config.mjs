@@ -5,9 +5,10 @@ import tseslint from 'typescript-eslint';
 const mayImport = {
   api: [],
   'kube-runtime': ['api'],
+  operator: ['api', 'kube-runtime'],
   'node-agent': ['api', 'kube-runtime'],
   cli: ['api'],
-  e2e: ['api', 'kube-runtime', 'node-agent', 'cli'],
+  e2e: ['api', 'kube-runtime', 'operator', 'node-agent', 'cli'],
   bench: ['api', 'kube-runtime', 'node-agent', 'e2e'],
 };
 
@@ -23,7 +24,7 @@ const importRules = Object.entries(mayImport).map(([room, allowed]) => ({
             message: `${room} may import ${allowed.length === 0 ? 'nothing of ours' : allowed.join(', ')} (see ARCHITECTURE.md).`,
           },
           {
-            regex: '^(\\.\\./)+(api|kube-runtime|node-agent|cli|e2e|bench)/',
+            regex: '^(\\.\\./)+(api|kube-runtime|operator|node-agent|cli|e2e|bench)/',
             message: 'Import a room by its package name.',
           },
         ],

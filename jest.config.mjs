@@ -18,7 +18,7 @@ const base = {
   },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/', '<rootDir>/.*/build/', '<rootDir>/out/'],
-  roots: ['api', 'kube-runtime', 'node-agent', 'cli', 'e2e', 'bench', 'scripts'].map(
+  roots: ['api', 'kube-runtime', 'operator', 'node-agent', 'cli', 'e2e', 'bench', 'scripts'].map(
     (room) => `<rootDir>/${room}`,
   ),
 };

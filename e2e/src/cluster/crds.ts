@@ -1,7 +1,7 @@
 /** The CRDs of crds/, installed as they stand there. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { KubeClient } from '@serval/kube-runtime';
+import type { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { parse } from 'yaml';
 
 const folder = new URL('../../../crds/', import.meta.url);

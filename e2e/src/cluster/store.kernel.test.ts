@@ -1,5 +1,5 @@
 /** The store on a real API server, by the same contract as a directory; the CRDs are installed as they stand in crds/. */
-import { KubeClient, KubernetesStore } from '@serval/kube-runtime';
+import { KubeClient, KubernetesStore } from '@serval/kube-runtime/kubernetes';
 import { storeContract } from '@serval/kube-runtime/contract';
 import { ControlPlane } from './control-plane.js';
 import { installCrds } from './crds.js';
