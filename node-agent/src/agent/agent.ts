@@ -2,7 +2,15 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { ServalError } from '@serval/api';
-import { DirectoryStore, NodeDirectory } from '@serval/kube-runtime';
+import {
+  DirectoryStore,
+  makeLog,
+  NodeDirectory,
+  runChecks,
+  startMetricsServer,
+  type Check,
+  type Logger,
+} from '@serval/kube-runtime';
 import { EbpfDatapath } from '../datapath/ebpf.js';
 import { GatewayRoutes } from '../host/gateway-routes.js';
 import { goFirst } from '../host/priority.js';
@@ -26,8 +34,7 @@ import { MigrationBook } from './book.js';
 import type { AgentConfig } from './config.js';
 import { KeptShelf } from './kept-shelf.js';
 import { flowsByState, LocalFacade } from './local-facade.js';
-import { makeLog, migrationLog, type Logger } from './log.js';
-import { runChecks, startMetricsServer, type Check } from './metrics-server.js';
+import { migrationLog } from './log.js';
 import { AgentMetrics } from './metrics.js';
 import { MigrationStarter } from './migration-starter.js';
 import { Observations } from './observations.js';
@@ -59,7 +66,7 @@ type Closer = () => unknown;
 
 /** @throws ServalError that names what is missing; nothing is left running then */
 export async function startAgent(config: AgentConfig, version: string): Promise<Agent> {
-  const log = makeLog({ level: config.logLevel, node: config.node });
+  const log = makeLog({ level: config.logLevel, base: { node: config.node } });
   const closers: Closer[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) {

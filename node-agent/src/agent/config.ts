@@ -1,14 +1,11 @@
 /** The agent's configuration: a YAML file, checked whole before anything is begun. */
 import { readFile } from 'node:fs/promises';
 import { ServalError } from '@serval/api';
-import { compile } from '@serval/kube-runtime';
+import { compile, logLevels, type LogLevel } from '@serval/kube-runtime';
 import { parseDocument, stringify } from 'yaml';
 import { defaultDeadlines, type Deadlines } from '../protocol/deadlines.js';
 import { messageKinds, type Chances } from '../signalling/index.js';
 import type { SandboxCommands } from './sandbox.js';
-
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 export interface AgentConfig {
   /** name of this node's ServalNode */

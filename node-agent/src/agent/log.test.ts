@@ -1,11 +1,12 @@
 import { expect, it } from '@jest/globals';
 import { ServalError } from '@serval/api';
-import { makeLog, migrationLog } from './log.js';
+import { makeLog } from '@serval/kube-runtime';
+import { migrationLog } from './log.js';
 
 it('writes JSON lines with the node, the migration and what an error says', () => {
   const lines: Array<Record<string, unknown>> = [];
   const write = (line: string): number => lines.push(JSON.parse(line) as Record<string, unknown>);
-  const log = makeLog({ level: 'info', node: 'host-1', destination: { write } });
+  const log = makeLog({ level: 'info', base: { node: 'host-1' }, destination: { write } });
   log.debug('not this');
   const error = new ServalError('ERR_MOVER', { subject: 'pod', reason: 'it is', remedy: 'Do' });
   migrationLog(log, '00000000000000aa', 'source').warn({ err: error }, 'words');

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createServer, type AddressInfo } from 'node:net';
 import { AgentMetrics } from './metrics.js';
-import { startMetricsServer, type Check, type MetricsServer } from './metrics-server.js';
+import { startMetricsServer, type Check, type MetricsServer } from '@serval/kube-runtime';
 
 function metrics(flows: Record<string, number> = { active: 2, held: 0 }): AgentMetrics {
   return new AgentMetrics(

@@ -2,7 +2,8 @@
 import type { Event, Note, Role } from '../protocol/effects.js';
 import type { Message, MessageKind, MigrationId, NodeName } from '../protocol/messages.js';
 import type { MigrationBook } from './book.js';
-import { migrationLog, type Logger } from './log.js';
+import type { Logger } from '@serval/kube-runtime';
+import { migrationLog } from './log.js';
 import type { AgentMetrics } from './metrics.js';
 import type { Observer } from './runner.js';
 

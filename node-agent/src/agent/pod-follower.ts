@@ -1,7 +1,6 @@
 /** Keeps the pods of this node as the resources declare them. */
 import type { ServalPod } from '@serval/api';
-import type { ResourceStore } from '@serval/kube-runtime';
-import type { Logger } from './log.js';
+import type { Logger, ResourceStore } from '@serval/kube-runtime';
 import { OneAtATime } from './one-at-a-time.js';
 import { podOf, type PodRegistry } from './pods.js';
 import { podOfWaiting, type WaitingPod } from './target-work.js';

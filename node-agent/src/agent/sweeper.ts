@@ -3,11 +3,11 @@
  * are told, and take their rules out as well. Idle flows are not over, and those of a peer that died end when the
  * workload notices. A connection in TIME_WAIT still answers, so it keeps its rule.
  */
+import type { Logger } from '@serval/kube-runtime';
 import type { Datapath } from '../datapath/types.js';
 import { native } from '../native.js';
 import { canonicalAddress } from '../datapath/address.js';
 import type { Event } from '../protocol/effects.js';
-import type { Logger } from './log.js';
 import { endedRules, migrationId, peerFlowOf, type OwnFlow } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
 import type { PortGuard } from './port-guard.js';

@@ -77,7 +77,9 @@ export function replicasOf(
 
 /** Those that are no address have their problem from conflicts.ts. */
 function virtualIPsOfFamily(service: ServalService, family: 4 | 6): string[] {
-  const found = virtualIPsOf(service).map(canonical).filter((each) => each !== undefined);
+  const found = virtualIPsOf(service)
+    .map(canonical)
+    .filter((each) => each !== undefined);
   // A copy: what filter makes has room for 17.
   return [...new Set(found)].filter((address) => addressFamily(address) === family).slice();
 }

@@ -2,8 +2,7 @@
 import { endpointKey } from '../../datapath/services/encode.js';
 import type { EbpfServices, SocketEvent } from '../../datapath/services/index.js';
 import type { Datapath, Endpoint } from '../../datapath/types.js';
-import type { ResourceStore } from '@serval/kube-runtime';
-import type { Logger } from '../log.js';
+import type { Logger, ResourceStore } from '@serval/kube-runtime';
 import type { PodRegistry } from '../pods.js';
 import { Clients, hostName } from './clients.js';
 import { ServiceController } from './controller.js';

@@ -1,9 +1,8 @@
 /** What this node says of its pods and hears of others': the parts, put together. */
 import type { ReportView } from '@serval/api';
-import type { NodeDirectory, ResourceStore } from '@serval/kube-runtime';
+import type { Logger, NodeDirectory, ResourceStore } from '@serval/kube-runtime';
 import { native } from '../../native.js';
 import type { NodeName } from '../../protocol/messages.js';
-import type { Logger } from '../log.js';
 import type { AgentMetrics } from '../metrics.js';
 import type { PodRegistry } from '../pods.js';
 import type { ProtocolCore } from '../protocol-core.js';

@@ -1,0 +1,8 @@
+/** Kubernetes itself. Apart from the rest: the client library takes 90 MB, which a host without Kubernetes should not pay. */
+export { KubeClient, type KubeRequest } from './client.js';
+export { Reflector, keyOf, type KubeObject, type ObjectChange, type ReflectorTimes } from './reflector.js';
+export { statusOf } from './errors.js';
+export { KubernetesStore, type KubeKind, type KubernetesOptions } from './store.js';
+export { LeaderElection, type LeaderOptions, type LossReason } from './lease.js';
+export { Events, defaultLimits, type EventCounts, type EventLimits, type EventsOptions } from './events.js';
+export type { EventObject, Occurrence, Reporter } from './event-rules.js';
