@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import { apiVersion, type ServalService } from '@serval/api';
 import { KubeClient, KubernetesStore } from '@serval/kube-runtime/kubernetes';
-import { labelValue, runServices, serviceLabel, type Running, type Told } from '@serval/operator';
+import { labelValue, serviceLabel, startServices, type Running, type Told } from '@serval/operator';
 import { requireRoot } from '../lab/processes.js';
 import { ControlPlane } from './control-plane.js';
 import { installCrds } from './crds.js';
@@ -30,12 +30,13 @@ describe('the operator keeps Services', () => {
   let told: Told[];
   const errors: unknown[] = [];
 
-  const start = async (): Promise<void> => {
-    running = await runServices({
+  const start = (): void => {
+    running = startServices({
       client,
       store,
       tell: (one) => told.push(one),
       onError: (_, error) => errors.push(error),
+      onWatchError: (error) => errors.push(error),
     });
   };
 
@@ -50,7 +51,7 @@ describe('the operator keeps Services', () => {
       fieldManager: 'test',
       onError: (_, error) => errors.push(error),
     });
-    await start();
+    start();
   });
   afterAll(async () => {
     await running?.stop();
@@ -212,7 +213,7 @@ describe('the operator keeps Services', () => {
       { labels: { [serviceLabel]: 'true' } },
     );
     await store.delete('ServalService', 'default/first');
-    await start();
+    start();
     await says('late', 'NoReplicas');
     await until(
       'the label is gone',

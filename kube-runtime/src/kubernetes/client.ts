@@ -48,7 +48,7 @@ export class KubeClient {
 
   /** The answer's body. @throws ServalError as errors.ts says */
   async request<Answer = unknown>(request: KubeRequest): Promise<Answer> {
-    const limit = AbortSignal.timeout(request.timeoutMs ?? answerMs);
+    const limit = AbortSignal.timeout(Math.ceil(request.timeoutMs ?? answerMs));
     const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
     const response = await this.send({ ...request, signal });
     return read(request, response) as Promise<Answer>;

@@ -15,6 +15,8 @@ export interface ServiceRunnerOptions {
   tell: (told: Told) => void;
   /** what failed; it is tried again */
   onError: (what: string, error: unknown) => void;
+  /** the watch of Services broke; it is begun again */
+  onWatchError: (error: unknown) => void;
   /** once for each time that a service was looked at */
   onWorked?: (work: Work) => void;
 }
@@ -22,6 +24,10 @@ export interface ServiceRunnerOptions {
 export interface Running {
   /** Resolves when nothing is left to be done. */
   idle(): Promise<void>;
+  /** how many wait to be looked at */
+  depth(): number;
+  /** how long the one that is worked on longest has been, ms */
+  longestRunMs(): number;
   /** Resolves when what was begun has ended. */
   stop(): Promise<void>;
 }
@@ -29,15 +35,17 @@ export interface Running {
 /** Writes of one service come one after the other, those of many at once. */
 const concurrency = 8;
 
-/** Resolves when every service that there is has been queued. */
-export async function runServices(options: ServiceRunnerOptions): Promise<Running> {
-  const { client, store, tell, onError, onWorked } = options;
+/** Begins as soon as the Services are listed, with every ServalService that there is. */
+export function startServices(options: ServiceRunnerOptions): Running {
+  const { client, store, tell, onError, onWatchError, onWorked } = options;
   let look: (change: ObjectChange) => void = () => undefined;
+  let end: () => void = () => undefined;
+  let isStopped = false;
   const services = new Reflector({
     client,
     path: '/api/v1/services',
     onChange: (change) => look(change),
-    onError: (error) => onError('watch of Services', error),
+    onError: onWatchError,
   });
   const controller = new ServiceController({ client, store, services, tell });
   const queue = new WorkQueue({
@@ -49,16 +57,26 @@ export async function runServices(options: ServiceRunnerOptions): Promise<Runnin
     onError: (key, error) => onError(`ServalService ${key}`, error),
     ...(onWorked === undefined ? {} : { onWorked }),
   });
-  await services.start();
-  const follower = controller.follow((key) => queue.add(key));
-  look = follower.changed;
-  // Some have our label and no ServalService any more.
-  for (const object of services.values()) look({ type: 'added', object });
+  const started = services.start().then(() => {
+    if (isStopped) return;
+    const follower = controller.follow((key) => queue.add(key));
+    [look, end] = [follower.changed, follower.end];
+    // Some have our label and no ServalService any more.
+    for (const object of services.values()) look({ type: 'added', object });
+  });
   return {
-    idle: () => queue.idle(),
+    idle: async () => {
+      await started;
+      await queue.idle();
+    },
+    depth: () => queue.depth,
+    longestRunMs: () => queue.longestRunMs(),
     stop: async () => {
-      follower.end();
-      await Promise.all([services.stop(), queue.stop()]);
+      isStopped = true;
+      await services.stop();
+      await started;
+      end();
+      await queue.stop();
     },
   };
 }

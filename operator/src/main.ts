@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+/** The operator, as a program: `serval-operator`. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { makeLog } from '@serval/kube-runtime';
+import { KubeClient } from '@serval/kube-runtime/kubernetes';
+import { runCommandLine, type Settings } from './command-line.js';
+import { startOperator } from './operator.js';
+
+const packageFile = new URL('../package.json', import.meta.url);
+const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
+/** What Kubernetes mounts into each pod. */
+const ownNamespace = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
+
+async function run(settings: Settings): Promise<void> {
+  const log = makeLog({ level: settings.logLevel, base: { operator: settings.identity } });
+  const client = KubeClient.load(`serval-operator/${version}`, settings.kubeconfig);
+  const told = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+  });
+  const operator = startOperator({
+    client,
+    log,
+    version,
+    namespace: settings.leaseNamespace,
+    // A container that is started again has the same name: by chance it is told from the one before.
+    identity: `${settings.identity}-${randomBytes(4).toString('hex')}`,
+    metrics: { address: settings.metricsAddress, port: settings.metricsPort },
+  });
+  // Also while it waits for an API server: what has not begun needs no end.
+  const started = await Promise.race([operator, told.then(() => undefined)]);
+  if (started === undefined) return process.exit(0);
+  log.info({ port: started.port }, 'runs');
+  await told;
+  await started.stop();
+  await client.close();
+}
+
+process.exitCode = await runCommandLine(
+  process.argv.slice(2),
+  version,
+  {
+    leaseNamespace: existsSync(ownNamespace) ? readFileSync(ownNamespace, 'utf8').trim() : 'serval-system',
+    identity: hostname(),
+  },
+  {
+    run,
+    print: (text) => void process.stdout.write(text),
+    printError: (text) => void process.stderr.write(text),
+  },
+);
