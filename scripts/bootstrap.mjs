@@ -1,7 +1,7 @@
 /**
  * Install and build what is missing, and nothing else: Debian packages, npm packages, BPF objects, the native addon,
  * TypeScript; for the demo also CRIU and a program in Go that serves and connects; for the tests one in Java, the guest
- * kernel, and Kubernetes' API server and controller manager. Idempotent; says what it does; runs on any Node from 18 on,
+ * kernel, Kubernetes' API server and controller manager, and Helm. Idempotent; says what it does; runs on any Node from 18 on,
  * because it is what brings the right one.
  *
  * usage: bootstrap.mjs [--for build|demo|test|bench] [--quiet] [--help]
@@ -257,18 +257,28 @@ function buildJavaClient() {
   run('/usr/bin/javac', ['--release', '11', '-d', java.folder, java.source]);
 }
 
-/** For the tests' control plane; into the user's cache, where others may have put them. */
-function buildKubernetes() {
-  const script = at('scripts/build-kubernetes.mjs');
-  const args = [script, '--only', 'kube-apiserver,kube-controller-manager'];
-  // What go says is progress: they take minutes, once.
+/** For the tests, into the user's cache, where others may have put them. @param script builds, or with --find looks */
+function buildCached(what, script, ...args) {
+  const command = [at('scripts', script), ...args];
+  // What go says is progress: it takes minutes, once.
   const options = {
     env: { HOME: '/root', ...process.env },
     stdio: ['ignore', 'pipe', quiet ? 'pipe' : 'inherit'],
   };
-  if (spawnSync(process.execPath, [...args, '--find'], { env: options.env }).status === 0) return;
-  say("Kubernetes' API server and controller manager: ten minutes at most, once");
-  run(process.execPath, args, options);
+  if (spawnSync(process.execPath, [...command, '--find'], { env: options.env }).status === 0) return;
+  say(`${what}, once`);
+  run(process.execPath, command, options);
+}
+
+/** The tests' control plane. */
+function buildKubernetes() {
+  const what = "Kubernetes' API server and controller manager: ten minutes at most";
+  buildCached(what, 'build-kubernetes.mjs', '--only', 'kube-apiserver,kube-controller-manager');
+}
+
+/** What installs our chart there. */
+function buildHelm() {
+  buildCached('Helm: three minutes at most', 'build-helm.mjs');
 }
 
 function installCriu() {
@@ -303,6 +313,7 @@ function main() {
   if (purposes.includes('test')) {
     buildJavaClient();
     buildKubernetes();
+    buildHelm();
   }
   say(`ready for ${purpose}`);
 }

@@ -1,16 +1,17 @@
 /**
- * From crds/*.yaml to TypeScript: types and the values of enums (api), the schemas as directory mode checks them with
- * (kube-runtime). The CRDs are the only source; whoever changes one runs this.
+ * From crds/*.yaml to what is made of them: types and the values of enums (api), the schemas as directory mode checks them
+ * with (kube-runtime), the chart's templates. The CRDs are the only source; whoever changes one runs this.
  *
  * usage: generate-crd-types.mjs [--check] [--help]
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import prettier from 'prettier';
 
 const root = new URL('..', import.meta.url).pathname;
 const folder = join(root, 'crds');
+const templates = 'charts/serval/templates/crds';
 const help = `usage: node scripts/generate-crd-types.mjs [--check]
 
   --check  write nothing: fail where the generated files are not what the CRDs say
@@ -129,10 +130,23 @@ function schemas(crds) {
   return `${head}\nexport const crds = ${JSON.stringify(Object.fromEntries(entries))} as const;\n`;
 }
 
+// --- the chart
+
+/** A template that is the CRD as it stands, but for braces that are Helm's, and for what keeps it when the release goes. */
+function template(file) {
+  const text = readFileSync(join(folder, file), 'utf8').replaceAll('{{', '{{ "{{" }}');
+  const kept = text.replace(
+    /^metadata:\n {2}name: .*\n/m,
+    (lines) =>
+      `${lines}  annotations:\n    helm.sh/resource-policy: keep\n  labels: {{- include "serval.labels" . | nindent 4 }}\n`,
+  );
+  return `{{- /* Made from crds/${file} by scripts/generate-crd-types.mjs. Do not edit. */ -}}\n{{- if .Values.crds.install }}\n${kept}{{- end }}\n`;
+}
+
 // --- files
 
-async function formatted(path, text) {
-  return prettier.format(text, { ...(await prettier.resolveConfig(path)), parser: 'typescript' });
+async function formatted(file, text) {
+  return prettier.format(text, { ...(await prettier.resolveConfig(join(root, file))), parser: 'typescript' });
 }
 
 async function main([option, ...more]) {
@@ -141,18 +155,22 @@ async function main([option, ...more]) {
     console.error(`generate-crd-types: it does not know "${[option, ...more].join(' ')}"\n\n${help}`);
     process.exit(2);
   }
-  const crds = readdirSync(folder)
+  const files = readdirSync(folder)
     .filter((file) => file.endsWith('.yaml'))
-    .sort()
-    .map(readCrd);
-  for (const [file, text] of [
-    ['api/src/crds.generated.ts', types(crds)],
-    ['kube-runtime/src/crds.generated.ts', schemas(crds)],
-  ]) {
+    .sort();
+  const crds = files.map(readCrd);
+  const made = [
+    ['api/src/crds.generated.ts', await formatted('api/src/crds.generated.ts', types(crds))],
+    [
+      'kube-runtime/src/crds.generated.ts',
+      await formatted('kube-runtime/src/crds.generated.ts', schemas(crds)),
+    ],
+    ...files.map((file) => [`${templates}/${file}`, template(file)]),
+  ];
+  for (const [file, wanted] of made) {
     const path = join(root, file);
-    const wanted = await formatted(path, text);
     if (option !== '--check') writeFileSync(path, wanted);
-    else if (readFileSync(path, 'utf8') !== wanted)
+    else if (!existsSync(path) || readFileSync(path, 'utf8') !== wanted)
       throw new Error(
         `${file} is not what crds/ says. Run node scripts/generate-crd-types.mjs and commit it.`,
       );
