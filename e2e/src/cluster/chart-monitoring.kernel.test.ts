@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -69,6 +69,8 @@ describe("the chart's monitoring", () => {
   it('has a runbook for every alert, and none without an alert', () => {
     const rules = find<Rule>('PrometheusRule', 'serval').spec.groups.flatMap((group) => group.rules);
     expect(rules.length).toBeGreaterThan(10);
+    const runbooks = readdirSync(new URL('docs/runbooks/', root));
+    expect(runbooks.sort()).toEqual(rules.map(({ alert }) => `${alert}.md`).sort());
     for (const { alert, annotations, labels } of rules) {
       expect(annotations.runbook_url).toBe(`https://serval.io/docs/runbooks/${alert}.md`);
       expect(textOf(`docs/runbooks/${alert}.md`)).toMatch(`# ${alert}\n`);
