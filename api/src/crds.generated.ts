@@ -25,12 +25,16 @@ export interface ServalMigrationSpec {
   deadlineSeconds?: number;
 }
 
-/** What is. The operator writes phase, sourceNode, targetNode, targetPod, mover, observedGeneration and conditions; the agents of source and target write the rest, by the migration's own identity. */
+/** What is. Each field has one writer. The operator's: observedGeneration, phase, migration, sourceNode, targetNode, targetPod, mover, startedAt, finishedAt, conditions. The target's agent's: targetStep. The source's agent's: the rest. In directory mode the source's agent writes all. */
 export interface ServalMigrationStatus {
   /** Which generation of the spec the rest is about. */
   observedGeneration?: number;
-  /** How far it is. Pending, Preparing, Moving, Finishing, then Succeeded, Failed or Aborted; in directory mode the agent's own phases. */
+  /** How far it is. Pending, Preparing, Moving, Aborting or Finishing, then Succeeded, Failed or Aborted; in directory mode the steps of the source's agent. */
   phase?: string;
+  /** How far the source's agent is in the protocol. From released on only the target may run the workload; retired and aborted are its ends. */
+  sourceStep?: string;
+  /** How far the target's agent is in the protocol. done and givenUp are its ends. */
+  targetStep?: string;
   /** Names this attempt in agents' logs and messages, 16 hexadecimal digits. */
   migration?: string;
   /** Where the workload was. */

@@ -29,6 +29,8 @@ export const crds = {
       properties: {
         observedGeneration: { type: 'integer' },
         phase: { type: 'string', maxLength: 64 },
+        sourceStep: { type: 'string', maxLength: 64 },
+        targetStep: { type: 'string', maxLength: 64 },
         migration: { type: 'string', pattern: '^[0-9a-f]{16}$' },
         sourceNode: { type: 'string', maxLength: 253 },
         targetNode: { type: 'string', maxLength: 253 },
