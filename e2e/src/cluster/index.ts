@@ -6,3 +6,4 @@ export { etcdCommand } from './etcd.js';
 export { askKube, requestKube, type KubeAnswer, type Method } from './request.js';
 export { requestsSince, type RequestCounts } from './request-counts.js';
 export type { KubeUser } from './kubeconfig.js';
+export { installCrds } from './crds.js';

@@ -3,3 +3,4 @@ export { Fleet, metricsPort, signallingPort, type FleetOptions } from './fleet.j
 export { AgentProcess, servald } from './agent-process.js';
 export { ask } from './local-api.js';
 export { LabService, type ReplicaOf } from './services.js';
+export { KubeFleet, type KubeFleetOptions } from './kube-fleet.js';

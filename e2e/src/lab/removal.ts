@@ -124,17 +124,23 @@ export function cgroupsOf(id: string): string[] {
   }
 }
 
-/** Deletes a cgroup that is empty by now, but for processes that are just ending. */
+/** Deletes a cgroup and those in it, which are empty by now, but for processes that are just ending. */
 function deleteCgroup(path: string): void {
   const deadline = performance.now() + killPatience;
   while (existsSync(path)) {
     try {
-      rmdirSync(path);
+      deleteFolders(path);
     } catch (cause) {
       if (performance.now() > deadline) throw cause;
       sleepSync(3);
     }
   }
+}
+
+function deleteFolders(path: string): void {
+  for (const entry of readdirSync(path, { withFileTypes: true }))
+    if (entry.isDirectory()) deleteFolders(join(path, entry.name));
+  rmdirSync(path);
 }
 
 function unmountBelow(folder: string): void {

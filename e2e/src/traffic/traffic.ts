@@ -71,6 +71,11 @@ export class Traffic {
     private readonly folder: string,
   ) {}
 
+  /** What runs such a server, for those who start it themselves. */
+  serverCommand(port: number): string[] {
+    return [python, program, 'server', String(port)];
+  }
+
   /** A server in a pod; resolves when it listens. */
   async server(pod: Pod, port: number, options: { bind?: string } = {}): Promise<Movable> {
     const bind = options.bind === undefined ? [] : ['--bind', options.bind];

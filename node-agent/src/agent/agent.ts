@@ -1,42 +1,32 @@
 /** One node's agent: puts the parts together, in the order in which they need each other. */
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { ServalError } from '@serval/api';
 import {
-  DirectoryStore,
   makeLog,
-  NodeDirectory,
+  type NodeDirectory,
   runChecks,
   startMetricsServer,
   type Check,
   type Logger,
 } from '@serval/kube-runtime';
-import { EbpfDatapath } from '../datapath/ebpf.js';
 import { GatewayRoutes } from '../host/gateway-routes.js';
 import { goFirst } from '../host/priority.js';
 import { CriuMover } from '../movers/criu.js';
-import { moverReady } from '../movers/criu-ready.js';
 import { ExternalMover } from '../movers/external.js';
 import { criuMover } from '../movers/mover.js';
 import type { Endpoint } from '../datapath/types.js';
 import type { Event } from '../protocol/effects.js';
 import type { NodeName, Refused } from '../protocol/messages.js';
-import {
-  Credentials,
-  randomly,
-  seeded,
-  SignallingClient,
-  SignallingServer,
-  type ClientOptions,
-} from '../signalling/index.js';
+import { SignallingServer } from '../signalling/index.js';
 import { startLocalApi } from './api.js';
-import { MigrationBook } from './book.js';
+import type { MigrationBook } from './book.js';
+import { Capabilities } from './capabilities.js';
 import type { AgentConfig } from './config.js';
+import { declaredMigrations } from './declared-migrations.js';
+import { openGround, type Closer, type Ground } from './ground.js';
 import { KeptShelf } from './kept-shelf.js';
 import { flowsByState, LocalFacade } from './local-facade.js';
-import { migrationLog } from './log.js';
 import { AgentMetrics } from './metrics.js';
-import { MigrationStarter } from './migration-starter.js';
 import { Observations } from './observations.js';
 import { PeerWorks } from './peer-work.js';
 import { PodFollower } from './pod-follower.js';
@@ -50,7 +40,6 @@ import { ReplicaNews } from './services/replica-news.js';
 import { makeReports, type ReportParts, type Reports } from './services/reports.js';
 import { SourceWorks } from './source-work.js';
 import { StaleRoutes } from './stale-routes.js';
-import { StateStore } from './store.js';
 import { Sweeper } from './sweeper.js';
 import { TargetWorks } from './target-work.js';
 import { WaitingPods } from './waiting-pods.js';
@@ -61,8 +50,6 @@ export interface Agent {
   /** Ends the agent. The data plane goes on without it. */
   close(): Promise<void>;
 }
-
-type Closer = () => unknown;
 
 /** @throws ServalError that names what is missing; nothing is left running then */
 export async function startAgent(config: AgentConfig, version: string): Promise<Agent> {
@@ -90,28 +77,24 @@ export async function startAgent(config: AgentConfig, version: string): Promise<
 async function assemble(config: AgentConfig, version: string, log: Logger, closers: Closer[]): Promise<void> {
   // Whoever is held waits for this process: it goes before what keeps the processors busy.
   goFirst();
-  const ground = await openGround(config, log, closers);
+  const ground = await openGround(config, version, log, closers);
   const { nodes, store, datapath, state, records, client } = ground;
   const pods = new PodRegistry(datapath);
-  const core = new ProtocolCore(config.node, config.deadlines, nodes, records, (workload) =>
-    pods.hostsWorkload(workload),
-  );
-  const book = new MigrationBook(store, (what, error, migration) =>
-    migrationLog(log, migration).error({ err: error }, `${what} failed`),
-  );
-  const metrics = new AgentMetrics(
-    {
-      flows: () => flowsByState(datapath),
-      drops: () => datapath.drops(),
-      openMigrations: () => core.open(),
-      resourceProblems: () => store.problems,
-    },
-    { version, node: process.version },
-  );
-  const observe = new Observations(log, metrics, book, () => reports.residents.touch());
+  const waiting = new WaitingPods(state, records);
+  const core = new ProtocolCore({
+    ...{ node: config.node, deadlines: config.deadlines, directory: nodes, records },
+    isHere: (workload) => pods.hostsWorkload(workload),
+    podAt: (migration, { name, uid }) => waiting.podOf(migration) ?? pods.hosting(uid)?.name ?? name,
+  });
+  const metrics = metricsOf(ground, core, version);
+  const migrations = await declaredMigrations(ground, log);
+  const { book } = migrations;
+  const observe = new Observations(log, metrics, book, (role, migration, phase) => {
+    if (role === 'source') reports.residents.touch();
+    if (role === 'target') migrations.targetAt(migration, phase);
+  });
   const ports = new PortGuard((error) => observe.failed('reserving ports', error));
   pods.onGone(({ netns }) => ports.forget(netns));
-  const waiting = new WaitingPods(state, records);
   const external = new ExternalMover();
   const warm = (): void => void runner.handle(config.node, greeting);
   const reports = reportsOf(config, ground, { pods, core, waiting, metrics, warm, log });
@@ -131,7 +114,7 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
     () => runner.settled(),
     () => runner.stop(),
   );
-  const podFollower = new PodFollower({ node: config.node, pods, log });
+  const podFollower = new PodFollower({ node: config.node, pods, waiting, log });
   await podFollower.takeWaiting(waiting.all());
   closers.push(await podFollower.follow(store));
   dispatch({ type: 'restart' });
@@ -139,69 +122,25 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   metrics.servesBy(await serveOthers(config, ground, { core, runner, works, reports }, closers));
   const sweeper = new Sweeper({ datapath, pods, ports, core, dispatch, log });
   closers.push(() => sweeper.stop());
-  closers.push(new MigrationStarter({ datapath, store, pods, book, core, dispatch }).follow());
+  closers.push(migrations.follow({ node: config.node, pods, core, dispatch }));
   const services = await serveNames(config, ground, { pods, reports, metrics, log }, closers);
   const local = { core, pods, book, external, dispatch, metrics, reports, services, log };
   collectAll();
   closers.push(keepYoungRoomModest());
   await serveHere(config, version, ground, local, closers);
+  await announce(config, version, ground, log, closers);
 }
 
-/** What everything else stands on. */
-interface Ground {
-  state: StateStore;
-  records: ReadonlyMap<string, unknown>;
-  store: DirectoryStore;
-  nodes: NodeDirectory;
-  datapath: EbpfDatapath;
-  credentials: Credentials;
-  client: SignallingClient;
-}
-
-async function openGround(config: AgentConfig, log: Logger, closers: Closer[]): Promise<Ground> {
-  await mkdir(config.imagesDir, { recursive: true, mode: 0o700 });
-  const credentials = Credentials.load(config.certificates);
-  refuseOtherNode(config, credentials);
-  credentials.watch((error) => log.error({ err: error }, 'certificates can not be used'));
-  closers.push(() => credentials.close());
-  const state = await StateStore.open(config.stateDir, {
-    onProblem: (problem) => log.error(problem, 'a record of the state was set aside'),
-  });
-  const store = await withSmallYoungRoom(() =>
-    DirectoryStore.open({
-      directory: config.directory,
-      onProblem: (problem) => log.warn(problem, 'a resource can not be used'),
-    }),
+function metricsOf({ datapath, resources }: Ground, core: ProtocolCore, version: string): AgentMetrics {
+  return new AgentMetrics(
+    {
+      flows: () => flowsByState(datapath),
+      drops: () => datapath.drops(),
+      openMigrations: () => core.open(),
+      resourceProblems: resources.problems,
+    },
+    { version, node: process.version },
   );
-  const nodes = new NodeDirectory();
-  closers.push(() => store.close(), nodes.follow(store));
-  const { bpffs, slots } = config;
-  const { choices, replicas } = config.services;
-  const datapath = await EbpfDatapath.open({ bpffs, slots, choices, replicas });
-  closers.push(() => datapath.close());
-  const client = new SignallingClient({ credentials, ...interferenceOf(config, log) });
-  closers.push(() => client.close());
-  return { state, records: state.load(), store, nodes, datapath, credentials, client };
-}
-
-/**
- * Of the client alone: requests pass the client of one agent and their replies come back to it, so that with all agents told
- * the same each message is met exactly once.
- */
-function interferenceOf({ interference }: AgentConfig, log: Logger): Pick<ClientOptions, 'interfere'> {
-  if (interference === undefined) return {};
-  log.warn({ interference }, 'messages are lost, doubled and delayed on purpose: this is for tests only');
-  return { interfere: randomly(interference, seeded(interference.seed)) };
-}
-
-function refuseOtherNode({ node, certificates }: AgentConfig, credentials: Credentials): void {
-  const certified = credentials.current.node;
-  if (certified === node) return;
-  throw new ServalError('ERR_WRONG_NODE', {
-    subject: certificates.cert,
-    reason: `it was issued to ${certified}, and this is ${node}`,
-    remedy: `Issue one: servald certs issue DIR ${node}`,
-  });
 }
 
 function reportsOf(
@@ -230,7 +169,7 @@ interface WorkParts {
 
 function makeWorks(
   config: AgentConfig,
-  { datapath, nodes, store, client }: Ground,
+  { datapath, nodes, store, client, resources: { kubernetes } }: Ground,
   { core, pods, ports, waiting, external, observe, metrics, reports }: WorkParts,
 ): Works {
   const criu = criuMover(new CriuMover({ criuPath: config.criu }));
@@ -247,7 +186,7 @@ function makeWorks(
     routes,
     ports,
     staleRoutes,
-    sandboxes: config.sandbox && commandSandboxes(config.sandbox),
+    sandboxes: kubernetes?.sandboxes ?? (config.sandbox && commandSandboxes(config.sandbox)),
     imagesDir: config.imagesDir,
     moverOf: (name: string) => (name === 'external' ? external : criu),
     nextFlowId: flowIds(),
@@ -261,6 +200,7 @@ function makeWorks(
     },
     span: (migration, name, startMs, durationMs) =>
       observe.span('source', migration, name, startMs, durationMs),
+    ...(kubernetes === undefined ? {} : { mayGo: kubernetes.mayGo }),
     leaving: (pod, addresses) => reports.residents.left(pod, addresses),
     left: async (workload) => {
       await store.delete('ServalPod', workload);
@@ -410,9 +350,24 @@ async function serveHere(
   const health = { events: () => undefined };
   const http = await startMetricsServer({ address, port, registry: metrics.registry, health, ready });
   closers.push(() => http.close());
-  moverReady(config.criu).catch((error: unknown) =>
-    log.warn({ err: error }, 'CRIU does not work here: this node can be a peer, and use other movers'),
-  );
+}
+
+/** In Kubernetes this node says itself that it is there. */
+async function announce(
+  config: AgentConfig,
+  version: string,
+  { resources: { kubernetes } }: Ground,
+  log: Logger,
+  closers: Closer[],
+): Promise<void> {
+  const capabilities = new Capabilities(config, log);
+  const registration = await kubernetes?.register({
+    agentVersion: version,
+    capabilities: () => capabilities.list(),
+  });
+  if (registration === undefined) return;
+  capabilities.onChange(() => registration.touch());
+  closers.push(() => registration.stop());
 }
 
 function endpointOf(nodes: NodeDirectory, node: NodeName): Endpoint {

@@ -2,8 +2,14 @@
  * The migrations that begin on this node, as ServalMigrations: what people see of them while they run and afterwards.
  * The protocol's own state is elsewhere; what is lost from here costs nobody a connection.
  */
-import { objectName, type Condition, type ServalMigration, type ServalMigrationStatus } from '@serval/api';
-import type { ResourceStore, StatusPatch } from '@serval/kube-runtime';
+import {
+  objectName,
+  ServalError,
+  type Condition,
+  type ServalMigration,
+  type ServalMigrationStatus,
+} from '@serval/api';
+import type { ResourceStore } from '@serval/kube-runtime';
 import type { Note } from '../protocol/effects.js';
 import type { MigrationId, SwitchReport } from '../protocol/messages.js';
 import { timing, type Span } from './timeline.js';
@@ -23,7 +29,15 @@ interface Entry {
   report?: SwitchReport;
   status: BegunStatus;
   writing?: NodeJS.Timeout;
+  /** writes that failed, one after the other */
+  failures: number;
 }
+
+/** What this agent writes of a status: all, or what is not somebody else's. */
+export type OwnPart = (status: ServalMigrationStatus) => ServalMigrationStatus;
+
+/** A status that could not be written is written later, ever more seldom. */
+const retryMs = { first: 500, most: 30_000 };
 
 type Watcher = (migration: ServalMigration | undefined) => void;
 
@@ -34,6 +48,7 @@ export class MigrationBook {
   constructor(
     private readonly store: ResourceStore,
     private readonly onError: (what: string, error: unknown, migration: MigrationId) => void,
+    private readonly own: OwnPart = (status) => status,
   ) {}
 
   /** `flows`: how many are known by now. */
@@ -47,7 +62,13 @@ export class MigrationBook {
       lost: {},
       conditions: [condition('Unknown', 'Running', 'the migration is under way')],
     };
-    const entry: Entry = { name: objectName(object), beganMs: performance.now(), spans: [], status };
+    const entry: Entry = {
+      name: objectName(object),
+      beganMs: performance.now(),
+      spans: [],
+      status,
+      failures: 0,
+    };
     this.entries.set(migration, entry);
     this.changed(migration, entry);
     // Its id at once: a restarted agent would begin it a second time.
@@ -62,6 +83,7 @@ export class MigrationBook {
       name: objectName(object),
       beganMs: performance.now(),
       spans: [],
+      failures: 0,
       status: { ...rest, migration, lost, timeline },
     });
   }
@@ -88,8 +110,8 @@ export class MigrationBook {
   all(): ServalMigration[] {
     const newer = new Map([...this.entries.values()].map((entry) => [entry.name, entry.status]));
     return this.store.list('ServalMigration').map((object) => {
-      const status = newer.get(objectName(object)) ?? object.status;
-      return status === undefined ? object : { ...object, status };
+      const status = newer.get(objectName(object));
+      return status === undefined ? object : { ...object, status: { ...object.status, ...this.own(status) } };
     });
   }
 
@@ -172,12 +194,28 @@ export class MigrationBook {
     clearTimeout(entry.writing);
     delete entry.writing;
     try {
-      const patch = entry.status as StatusPatch<'ServalMigration'>;
-      await this.store.patchStatus('ServalMigration', entry.name, patch);
-      if (entry.status.finishedAt !== undefined) this.entries.delete(migration);
+      const { status } = entry;
+      await this.store.patchStatus('ServalMigration', entry.name, this.own(status));
+      entry.failures = 0;
+      if (status.finishedAt !== undefined) this.entries.delete(migration);
     } catch (error) {
       this.onError('write the status of the migration', error, migration);
+      if (error instanceof ServalError && error.code === 'ERR_NOT_FOUND') this.gone(migration, entry);
+      else this.later(migration, entry);
     }
+  }
+
+  /** Nobody has its object any more: there is nobody to be told how it ended. */
+  private gone(migration: MigrationId, entry: Entry): void {
+    if (entry.status.finishedAt !== undefined) this.entries.delete(migration);
+  }
+
+  private later(migration: MigrationId, entry: Entry): void {
+    const ms = Math.min(retryMs.most, retryMs.first * 2 ** entry.failures++);
+    entry.writing ??= setTimeout(
+      () => void this.write(migration, entry),
+      ms * (0.5 + Math.random() / 2),
+    ).unref();
   }
 }
 

@@ -51,23 +51,45 @@ function servald(version: string, actions: Actions): Command {
     .description('The Serval agent of a node: moves flows to where their workloads go.')
     .version(version)
     .option('--config <file>', 'run the agent with this configuration (YAML)')
+    .option('--node <name>', 'of this machine; in place of what the configuration says')
+    .option('--kubernetes', 'take resources from Kubernetes, not from files')
+    .option(
+      '--kubeconfig <file>',
+      'with --kubernetes: how to reach it; default: as kubectl finds it, in a pod its account',
+    )
     .option('--print-default-config', 'print a configuration with all defaults, and exit')
     .configureOutput({ writeOut: actions.print, writeErr: actions.printError })
     .exitOverride()
     .addHelpText('after', exitCodes);
-  program.action(async (options: { config?: string; printDefaultConfig?: boolean }) => {
+  program.action(async (options: RunOptions) => {
     if (options.printDefaultConfig) return actions.print(defaultConfigText());
     if (options.config === undefined)
       return program.error('servald: --config FILE is missing', { exitCode: 2 });
-    await actions.run(await configuration(options.config));
+    if (options.kubeconfig !== undefined && options.kubernetes !== true)
+      return program.error('servald: --kubeconfig is of use with --kubernetes only', { exitCode: 2 });
+    await actions.run(await configuration(options.config, options));
   });
   addCerts(program, actions);
   return program;
 }
 
-async function configuration(file: string): Promise<AgentConfig> {
+interface RunOptions {
+  config?: string;
+  node?: string;
+  kubernetes?: boolean;
+  kubeconfig?: string;
+  printDefaultConfig?: boolean;
+}
+
+async function configuration(
+  file: string,
+  { node, kubernetes, kubeconfig }: RunOptions,
+): Promise<AgentConfig> {
   try {
-    return await loadConfig(file);
+    return await loadConfig(file, {
+      ...(node === undefined ? {} : { node }),
+      ...(kubernetes === true ? { kubernetes: kubeconfig === undefined ? {} : { kubeconfig } } : {}),
+    });
   } catch (error) {
     if (!(error instanceof ServalError)) throw error;
     throw new WrongConfiguration(error.code, error);

@@ -10,8 +10,15 @@ import type { SandboxCommands } from './sandbox.js';
 export interface AgentConfig {
   /** name of this node's ServalNode */
   node: string;
-  /** resources as YAML files */
+  /** resources as YAML files; of no account where `kubernetes` is there */
   directory: string;
+  /** resources as Kubernetes has them */
+  kubernetes?: {
+    /** absent: as kubectl finds one; in a pod its service account */
+    kubeconfig?: string;
+    /** where the machine's own /proc is seen; elsewhere than at /proc its pids are of no use to this process: no pod moves by criu */
+    proc: string;
+  };
   /** what has to outlast the agent */
   stateDir: string;
   /** a mounted bpf file system, or where to mount one */
@@ -85,6 +92,11 @@ const check = compile({
   properties: {
     node: { type: 'string', format: 'name' },
     directory: path('/etc/serval/resources'),
+    kubernetes: {
+      type: 'object',
+      additionalProperties: false,
+      properties: { kubeconfig: path(), proc: path('/proc') },
+    },
     stateDir: path('/var/lib/serval'),
     bpffs: path('/sys/fs/bpf'),
     slots: { type: 'integer', minimum: 64, maximum: 16_777_216, default: 131_072 },
@@ -126,8 +138,14 @@ const check = compile({
 /** Longest path that a unix socket may have. */
 const socketPathBytes = 107;
 
+/** What the command line says in place of the file. */
+export interface ConfigOverrides {
+  node?: string;
+  kubernetes?: { kubeconfig?: string };
+}
+
 /** @throws ServalError ERR_BAD_INPUT (all problems in one), ERR_NOT_FOUND, ERR_NO_PERMISSION */
-export async function loadConfig(file: string): Promise<AgentConfig> {
+export async function loadConfig(file: string, overrides: ConfigOverrides = {}): Promise<AgentConfig> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -140,15 +158,15 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
       cause,
     });
   }
-  return parseConfig(text, file);
+  return parseConfig(text, file, overrides);
 }
 
 /** @throws ServalError ERR_BAD_INPUT */
-export function parseConfig(text: string, file: string): AgentConfig {
+export function parseConfig(text: string, file: string, overrides: ConfigOverrides = {}): AgentConfig {
   const document = parseDocument(text);
   const syntax = document.errors[0];
   if (syntax !== undefined) throw bad(file, syntax.message.split('\n')[0] ?? '', 'Mend the YAML');
-  const value = (document.toJS() ?? {}) as AgentConfig;
+  const value = withOverrides((document.toJS() ?? {}) as AgentConfig, overrides);
   const problems = [...check(value)];
   if (problems.length === 0) problems.push(...relations(value));
   const [first, ...others] = problems;
@@ -156,6 +174,15 @@ export function parseConfig(text: string, file: string): AgentConfig {
   const more = others.map(({ field, reason, remedy }) => `; ${field}: ${reason} (${remedy})`).join('');
   const subject = first.field === '' ? file : `${first.field} in ${file}`;
   throw bad(subject, first.reason, `${first.remedy}${more}`);
+}
+
+function withOverrides(value: AgentConfig, { node, kubernetes }: ConfigOverrides): AgentConfig {
+  if (typeof value !== 'object') return value;
+  return {
+    ...value,
+    ...(node === undefined ? {} : { node }),
+    ...(kubernetes === undefined ? {} : { kubernetes: { ...value.kubernetes, ...kubernetes } as never }),
+  };
 }
 
 /** What no schema tells. */

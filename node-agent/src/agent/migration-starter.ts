@@ -2,12 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { migrationResult, objectName, workloadOf, type ServalMigration } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
-import { canonicalAddress } from '../datapath/address.js';
 import type { Datapath } from '../datapath/types.js';
-import { boundAddresses } from '../host/bound-addresses.js';
 import type { Event, Role } from '../protocol/effects.js';
 import type { MigrationBook } from './book.js';
-import type { AgentPod, PodRegistry } from './pods.js';
+import type { PodRegistry } from './pods.js';
+import { startEvent, type Movable } from './start-event.js';
 
 export interface StarterDeps {
   datapath: Datapath;
@@ -47,44 +46,21 @@ export class MigrationStarter {
   }
 
   private async begin(object: ServalMigration): Promise<void> {
-    const { book, pods, core, dispatch } = this.deps;
+    const { book, pods, core, datapath, dispatch } = this.deps;
     const { targetNode, mover } = object.spec;
-    const workload = workloadOf(object);
-    const pod = pods.get(workload);
+    const pod = pods.get(workloadOf(object));
     // It is of another node, or nobody has chosen a node for it yet.
     if (pod?.workload === undefined || targetNode === undefined) return;
-    const { epoch, uid } = pod.workload;
     const migration = randomBytes(8).toString('hex');
     book.begin(object, migration);
     try {
-      dispatch({
-        type: 'start',
-        migration,
-        epoch: epoch + 1,
-        workload: { name: workload, uid },
-        target: targetNode,
-        mover: mover ?? pod.workload.mover,
-        image: { trackUdp: pod.trackUdp },
-        addresses: [...pod.addresses, ...(await this.identitiesInUse(pod))],
-      });
+      dispatch(await startEvent(datapath, pod as Movable, { migration, target: targetNode, mover }));
     } catch (error) {
       await book.end(migration, 'failed', (error as Error).message);
       return;
     }
     if (core.phase('source', migration) === undefined)
       await book.end(migration, 'failed', book.get(objectName(object))?.status?.reason ?? 'it was refused');
-  }
-
-  /**
-   * Of the places where the workload has been, those that it still goes by: sockets that are bound there, and flows that
-   * came from there (a UDP server that is bound to no address has nothing but these). The others are done with.
-   */
-  private async identitiesInUse({ name, netns, workload }: AgentPod): Promise<string[]> {
-    const identities = workload?.identityAddresses ?? [];
-    if (identities.length === 0) return [];
-    const used = await boundAddresses(netns);
-    for (const { identity } of await this.deps.datapath.flows(name)) used.add(identity.local.address);
-    return identities.filter((address) => used.has(canonicalAddress(address)));
   }
 
   private deleted(object: ServalMigration): void {

@@ -19,8 +19,7 @@ export class Observations implements Observer {
     private readonly log: Logger,
     private readonly metrics: AgentMetrics,
     private readonly book: MigrationBook,
-    /** a source has entered another phase */
-    private readonly onSourcePhase: () => void = () => undefined,
+    private readonly onPhase: (role: Role, migration: MigrationId, phase: string) => void = () => undefined,
   ) {}
 
   noted(role: Role, migration: MigrationId, note: Note): void {
@@ -29,7 +28,7 @@ export class Observations implements Observer {
       case 'phase':
         log.info({ phase: note.phase }, 'phase');
         this.countEnd(role, note.phase);
-        if (role === 'source') this.onSourcePhase();
+        this.onPhase(role, migration, note.phase);
         break;
       case 'retry':
         log.debug(note, 'asked again');

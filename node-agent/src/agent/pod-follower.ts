@@ -2,12 +2,14 @@
 import type { ServalPod } from '@serval/api';
 import type { Logger, ResourceStore } from '@serval/kube-runtime';
 import { OneAtATime } from './one-at-a-time.js';
-import { podOf, type PodRegistry } from './pods.js';
+import { podOf, type AgentPod, type PodRegistry } from './pods.js';
 import { podOfWaiting, type WaitingPod } from './target-work.js';
+import type { WaitingPods } from './waiting-pods.js';
 
 export interface PodFollowerDeps {
   node: string;
   pods: PodRegistry;
+  waiting: Pick<WaitingPods, 'arrivedIn'>;
   log: Logger;
 }
 
@@ -35,9 +37,16 @@ export class PodFollower {
   private async take(type: 'added' | 'modified' | 'deleted', object: ServalPod): Promise<void> {
     const pod = podOf(object);
     const known = this.deps.pods.get(pod.name);
-    if (type !== 'deleted') await this.put(pod);
+    if (type !== 'deleted') await this.put(this.withArrival(pod));
     // A workload that has left is gone already, and its name may have come back with another namespace.
     else if (known?.netns === pod.netns) await this.deps.pods.remove(pod.name);
+  }
+
+  /** A workload that has just come is written down a moment later: what is told of its pod meanwhile is older. */
+  private withArrival(pod: AgentPod): AgentPod {
+    const arrived = pod.workload === undefined ? this.deps.waiting.arrivedIn(pod.netns) : undefined;
+    const workload = arrived && podOfWaiting(arrived).workload;
+    return workload === undefined ? pod : { ...pod, workload };
   }
 
   /** A pod that can not be used is told of, and waits for its resource to change. */

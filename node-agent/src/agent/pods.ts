@@ -74,6 +74,11 @@ export class PodRegistry {
     return this.byName.get(name);
   }
 
+  /** The pod that this workload runs in. */
+  hosting(uid: string): AgentPod | undefined {
+    return this.all().find(({ workload }) => workload?.uid === uid);
+  }
+
   at(address: string): AgentPod | undefined {
     return this.byAddress.get(address);
   }

@@ -23,20 +23,24 @@ const over: Readonly<Record<Role, ReadonlySet<string>>> = {
   peer: new Set(['switched', 'givenUp']),
 };
 
+export interface CoreOptions {
+  node: NodeName;
+  deadlines: Deadlines;
+  directory: Directory;
+  /** what was found on stable storage, of whatever kind */
+  records: ReadonlyMap<string, unknown>;
+  /** whether this workload runs on this node */
+  isHere: (workload: WorkloadName) => boolean;
+  /** what this node calls the pod of a workload that has come with a migration, or comes */
+  podAt: (migration: MigrationId, workload: WorkloadName) => string;
+}
+
 export class ProtocolCore implements Core {
   private readonly agent: Agent;
 
-  /**
-   * `records`: what was found on stable storage, of whatever kind.
-   * @throws ServalError ERR_STATE_MISMATCH
-   */
-  constructor(
-    node: NodeName,
-    deadlines: Deadlines,
-    directory: Directory,
-    records: ReadonlyMap<string, unknown>,
-    isHere: (workload: WorkloadName) => boolean,
-  ) {
+  /** @throws ServalError ERR_STATE_MISMATCH */
+  constructor(private readonly options: CoreOptions) {
+    const { node, deadlines, directory, records, isHere } = options;
     const mine = [...records].filter(([key]) => roles.some((role) => key.startsWith(`${role}-`)));
     this.agent = createAgent(
       { node, deadlines, directory, isHere },
@@ -53,16 +57,20 @@ export class ProtocolCore implements Core {
   }
 
   views(): RoleView[] {
-    return roleViews(this.agent);
+    return roleViews(this.agent).map((view) =>
+      view.role === 'target' ? { ...view, workload: this.workload('target', view.migration) } : view,
+    );
   }
 
   phase(role: Role, migration: MigrationId): string | undefined {
     return this.stateOf(role, migration)?.phase;
   }
 
-  /** Name of the workload that a migration moves, as far as this role knows of it. */
+  /** Name of the workload that a migration moves, as far as this role knows of it; at the target its pod's. */
   workload(role: Role, migration: MigrationId): string {
-    return this.stateOf(role, migration)?.workload.name ?? '';
+    const workload = this.stateOf(role, migration)?.workload;
+    if (workload === undefined) return '';
+    return role === 'target' ? this.options.podAt(migration, workload) : workload.name;
   }
 
   /** What there is against images of this migration from this node. */

@@ -9,6 +9,8 @@ import type { AgentPod } from './pods.js';
 
 /** A pod that waits: its namespaces, its addresses, and an empty cgroup of its own. */
 export interface Sandbox {
+  /** namespaced name of the pod, where it is not the workload's: in Kubernetes two pods never have one name */
+  pod?: string;
   netns: string;
   interfaces: string[];
   addresses: TargetAddresses;
@@ -20,8 +22,10 @@ export interface Sandbox {
 export interface SandboxMaker {
   /** Asked again for the same migration it gives the same pod. @throws ServalError ERR_MOVER */
   create(migration: string, workload: WorkloadName): Promise<Sandbox>;
-  /** Takes the pod with everything in it away, its network first. Fine where there is none. */
+  /** The move is given up. Takes the pod with everything in it away, its network first. Fine where there is none. */
   remove(sandbox: Sandbox): Promise<void>;
+  /** The workload has left it for good. Resolves when the pod's network is gone. Fine where there is none. */
+  leave(sandbox: Sandbox): Promise<void>;
 }
 
 export interface SandboxCommands {
@@ -33,14 +37,16 @@ const timeoutMs = 30_000;
 
 /** The commands get a JSON object on standard input; `create` answers with a Sandbox in JSON. */
 export function commandSandboxes(commands: SandboxCommands): SandboxMaker {
+  const remove = async (sandbox: Sandbox): Promise<void> => {
+    await hook(commands.remove, sandbox);
+  };
   return {
     async create(migration, workload) {
       const answer = await hook(commands.create, { migration, workload });
       return readSandbox(commands.create, answer);
     },
-    async remove(sandbox) {
-      await hook(commands.remove, sandbox);
-    },
+    remove,
+    leave: remove,
   };
 }
 
@@ -83,6 +89,11 @@ function bad(command: readonly string[], reason: string, cause?: unknown): Serva
     remedy: 'Run it by hand with a JSON object on standard input; see docs/agent.md for what it must answer',
     cause,
   });
+}
+
+/** As this node knows the pod: by the workload's name, where it has none of its own. */
+export function nameOf({ pod }: Sandbox, workload: string): string {
+  return pod ?? workload;
 }
 
 /** A pod that is declared, with or without a process in it, as the sandbox that it is. */

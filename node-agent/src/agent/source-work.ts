@@ -41,6 +41,8 @@ export interface SourceDeps {
   sendImages: (target: NodeName, migration: string, dir: string, signal: AbortSignal) => Promise<void>;
   /** a part of a step took so long: performance.now() and milliseconds */
   span: (migration: string, name: string, startMs: number, durationMs: number) => void;
+  /** resolves when this pod may be taken apart: in Kubernetes not before the kubelet knows that it is to go */
+  mayGo?: (pod: AgentPod) => Promise<void>;
   /** the workload runs elsewhere, at these addresses: whoever asks for it here is to hear of that; never rejects */
   leaving: (pod: AgentPod, addresses: TargetAddresses) => Promise<void>;
   /** the workload has left: its record goes */
@@ -152,8 +154,9 @@ export class SourceWorks {
     if (pod?.workload === undefined || pod.workload.epoch >= epoch) return {};
     const told = this.deps.leaving(pod, addresses);
     await delay(beforeRetireMs);
+    await this.deps.mayGo?.(pod);
     await this.mover(pod).discard(migration, place(pod));
-    await this.deps.sandboxes?.remove(sandboxOf(pod));
+    await this.deps.sandboxes?.leave(sandboxOf(pod));
     this.deps.kept.forget(workload);
     await this.deps.pods.remove(workload);
     await told;

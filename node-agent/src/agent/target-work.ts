@@ -18,7 +18,7 @@ import { OneAtATime } from './one-at-a-time.js';
 import { targetRule } from './plan.js';
 import type { AgentPod, PodRegistry } from './pods.js';
 import type { PortGuard } from './port-guard.js';
-import { sandboxOf, type Sandbox, type SandboxMaker } from './sandbox.js';
+import { nameOf, sandboxOf, type Sandbox, type SandboxMaker } from './sandbox.js';
 import { collectYoungSoon } from './young-heap.js';
 
 /** A pod that waits, as it is written down: a restarted agent must be able to resume it, or to take it away. */
@@ -75,8 +75,9 @@ export class TargetWorks {
       mover,
       identityAddresses: addresses,
     });
+    const pod = nameOf(sandbox, workload);
     await this.deps.pods.put({
-      name: workload,
+      name: pod,
       netns: sandbox.netns,
       interfaces: sandbox.interfaces,
       addresses: addressList(sandbox.addresses),
@@ -84,7 +85,7 @@ export class TargetWorks {
       trackUdp: request.image['trackUdp'] === true,
     });
     await prepareStack(sandbox.netns, foreignTo(sandbox, addresses));
-    await this.deps.datapath.holdPod(workload, true);
+    await this.deps.datapath.holdPod(pod, true);
     return { addresses: sandbox.addresses };
   }
 
@@ -271,7 +272,7 @@ export function podOfWaiting({
     cgroup !== undefined &&
     pid !== undefined && { pausePid, pid, cgroup };
   const pod: AgentPod = {
-    name: workload.name,
+    name: nameOf(sandbox, workload.name),
     netns,
     interfaces,
     addresses: addressList(addresses),

@@ -1,4 +1,5 @@
 /** Pods that wait for a workload, in memory and on stable storage. */
+import { nameOf } from './sandbox.js';
 import type { WaitingPod } from './target-work.js';
 
 const prefix = 'waiting-';
@@ -27,6 +28,17 @@ export class WaitingPods {
   /** A pod with this network waits for a workload that has not come yet. */
   waitsIn(netns: string): boolean {
     return this.all().some(({ sandbox, epoch }) => sandbox.netns === netns && epoch === undefined);
+  }
+
+  /** What is known of a workload that came to a pod with this network, until its ServalPod says so. */
+  arrivedIn(netns: string): WaitingPod | undefined {
+    return this.all().find(({ sandbox, epoch }) => sandbox.netns === netns && epoch !== undefined);
+  }
+
+  /** What this node calls the pod that waits in a migration. */
+  podOf(migration: string): string | undefined {
+    const waiting = this.pods.get(migration);
+    return waiting && nameOf(waiting.sandbox, waiting.workload.name);
   }
 
   get(migration: string): WaitingPod | undefined {

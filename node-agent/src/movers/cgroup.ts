@@ -52,8 +52,9 @@ export function placeInCgroup(path: string, pid: number): void {
   inCgroup(path, `take in process ${pid}`, () => writeFileSync(join(path, 'cgroup.procs'), String(pid)));
 }
 
-/** The processes of the cgroup, as this process's PID namespace numbers them. */
+/** The processes of the cgroup, as this process's PID namespace numbers them: none of one that is gone. */
 export function cgroupProcesses(path: string): number[] {
+  if (!existsSync(path)) return [];
   const text = inCgroup(path, 'list the processes', () => readFileSync(join(path, 'cgroup.procs'), 'utf8'));
   return text.split('\n').filter(Boolean).map(Number);
 }
@@ -84,8 +85,12 @@ export async function freezeCgroup(path: string, timeoutMs: number): Promise<voi
   });
 }
 
-/** Lets the cgroup run again. Idempotent; one write, so the whole tree starts at the same moment. */
+/**
+ * Lets the cgroup run again. Idempotent; one write, so the whole tree starts at the same moment. In one that is gone nothing
+ * stands still: a container may end, and its runtime take its cgroup away, in the middle of a move.
+ */
 export function thawCgroup(path: string): void {
+  if (!existsSync(path)) return;
   setFreeze(path, false);
 }
 

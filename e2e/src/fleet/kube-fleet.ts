@@ -1,0 +1,147 @@
+/** A cluster in a lab: a real control plane, an agent in Kubernetes mode on every host, and somebody who runs the pods. */
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { ServalError } from '@serval/api';
+import { KubeClient } from '@serval/kube-runtime/kubernetes';
+import { defaultCriuPath } from '@serval/node-agent';
+import { ControlPlane, installCrds, type ControlPlaneOptions } from '../cluster/index.js';
+import type { Host, Lab } from '../lab/index.js';
+import { AgentProcess, servald } from './agent-process.js';
+import { ApiRoad } from './api-road.js';
+import { metricsPort, signallingPort } from './fleet.js';
+import { LabKubelet } from './kubelet.js';
+
+const run = promisify(execFile);
+
+export interface KubeFleetOptions {
+  controlPlane?: ControlPlaneOptions;
+  /** by host: a kubeconfig for its agent; default: one that may do everything */
+  kubeconfig?: (plane: ControlPlane, admin: KubeClient, host: string) => Promise<string>;
+  /** called when the API server is there, before any agent is */
+  prepare?: (plane: ControlPlane, admin: KubeClient) => Promise<void>;
+}
+
+export class KubeFleet {
+  readonly agents = new Map<string, AgentProcess>();
+  imagesDir = '';
+  private road: ApiRoad | undefined;
+  private runner: LabKubelet | undefined;
+
+  private constructor(
+    readonly lab: Lab,
+    readonly plane: ControlPlane,
+    readonly admin: KubeClient,
+    private readonly home: string,
+  ) {}
+
+  /** @throws ServalError where something does not start; nothing is left behind then */
+  static async start(lab: Lab, options: KubeFleetOptions = {}): Promise<KubeFleet> {
+    const plane = await ControlPlane.start(options.controlPlane);
+    const admin = KubeClient.load('serval-test', plane.kubeconfigFile(plane.admin()));
+    const home = mkdtempSync(join(tmpdir(), `serval-kube-${lab.id}-`));
+    const fleet = new KubeFleet(lab, plane, admin, home);
+    try {
+      await installCrds(admin);
+      await options.prepare?.(plane, admin);
+      await fleet.make(options);
+      await Promise.all([...fleet.agents.values()].map((agent) => agent.start()));
+      return fleet;
+    } catch (error) {
+      await fleet.remove();
+      throw error;
+    }
+  }
+
+  get kubelet(): LabKubelet {
+    return this.runner ?? absent('kubelet');
+  }
+
+  get api(): ApiRoad {
+    return this.road ?? absent('road to the API server');
+  }
+
+  agent(host: string): AgentProcess {
+    return this.agents.get(host) ?? absent(`agent of ${host}`);
+  }
+
+  /** Ends everything and removes its files. Logs stay where SERVAL_KEEP_LOGS is set. */
+  async remove(): Promise<void> {
+    await Promise.allSettled([...this.agents.values()].map((agent) => agent.stop()));
+    await this.runner?.stop();
+    await this.road?.remove();
+    await this.admin.close();
+    await this.plane.stop();
+    if (process.env['SERVAL_KEEP_LOGS'] === undefined) rmSync(this.home, { recursive: true, force: true });
+  }
+
+  private async make(options: KubeFleetOptions): Promise<void> {
+    const { lab, plane, admin, home } = this;
+    const certificates = join(home, 'certificates');
+    mkdirSync(certificates);
+    await run(process.execPath, [servald, 'certs', 'init', certificates]);
+    this.imagesDir = await lab.mount('tmpfs', 'images');
+    this.road = await ApiRoad.build(lab, plane.admin().server, join(home, 'api.sock'));
+    for (const host of lab.hosts) await this.declareNode(host);
+    this.runner = await LabKubelet.start(lab, admin);
+    for (const host of lab.hosts) {
+      await run(process.execPath, [servald, 'certs', 'issue', certificates, host.name]);
+      const folder = join(home, host.name);
+      const kubeconfig =
+        (await options.kubeconfig?.(plane, admin, host.name)) ?? plane.kubeconfigFile(plane.admin());
+      const config = {
+        kubernetes: { kubeconfig },
+        slots: 8192,
+        criu: defaultCriuPath(),
+        signalling: { address: host.address4, port: signallingPort },
+        certificates: {
+          ca: join(certificates, 'ca.crt'),
+          cert: join(certificates, `${host.name}.crt`),
+          key: join(certificates, `${host.name}.key`),
+        },
+        metrics: { address: host.address4, port: metricsPort },
+      };
+      const folders = {
+        home: folder,
+        state: join(folder, 'state'),
+        bpffs: await lab.mount('bpf', `bpf-${host.name}`),
+        images: await lab.mount('tmpfs', join('images', host.name)),
+      };
+      this.agents.set(host.name, new AgentProcess(host, folders, config, {}));
+    }
+  }
+
+  private async declareNode({ name, site, address4, address6, podSubnet4, podSubnet6 }: Host): Promise<void> {
+    await this.admin.request({
+      method: 'POST',
+      path: '/api/v1/nodes',
+      body: {
+        metadata: { name, labels: { 'topology.kubernetes.io/zone': site } },
+        spec: { podCIDR: podSubnet4, podCIDRs: [podSubnet4, podSubnet6] },
+      },
+    });
+    await this.admin.request({
+      method: 'PATCH',
+      path: `/api/v1/nodes/${name}/status`,
+      contentType: 'application/merge-patch+json',
+      body: {
+        status: {
+          addresses: [address4, address6].map((address) => ({ type: 'InternalIP', address })),
+          capacity: { cpu: '64', memory: '256Gi', pods: '250' },
+          allocatable: { cpu: '64', memory: '256Gi', pods: '250' },
+          conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'it is a test' }],
+        },
+      },
+    });
+  }
+}
+
+function absent(what: string): never {
+  throw new ServalError('ERR_NOT_FOUND', {
+    subject: what,
+    reason: 'there is none',
+    remedy: 'Name a host of the lab, after the start',
+  });
+}

@@ -1,0 +1,95 @@
+/** What everything else in an agent stands on: its certificate, its state, its resources, the data plane. */
+import { mkdir } from 'node:fs/promises';
+import { ServalError } from '@serval/api';
+import { DirectoryStore, NodeDirectory, type Logger, type ResourceStore } from '@serval/kube-runtime';
+import { EbpfDatapath } from '../datapath/ebpf.js';
+import type { KubernetesParts } from '../kubernetes/index.js';
+import { Credentials, randomly, seeded, SignallingClient, type ClientOptions } from '../signalling/index.js';
+import type { AgentConfig } from './config.js';
+import { StateStore } from './store.js';
+import { withSmallYoungRoom } from './young-heap.js';
+
+export type Closer = () => unknown;
+
+export interface Ground {
+  state: StateStore;
+  records: ReadonlyMap<string, unknown>;
+  resources: Resources;
+  store: ResourceStore;
+  nodes: NodeDirectory;
+  datapath: EbpfDatapath;
+  credentials: Credentials;
+  client: SignallingClient;
+}
+
+interface Resources {
+  store: ResourceStore;
+  /** how many can not be used */
+  problems: () => number;
+  /** absent in directory mode */
+  kubernetes?: KubernetesParts;
+}
+
+export async function openGround(
+  config: AgentConfig,
+  version: string,
+  log: Logger,
+  closers: Closer[],
+): Promise<Ground> {
+  await mkdir(config.imagesDir, { recursive: true, mode: 0o700 });
+  const credentials = Credentials.load(config.certificates);
+  refuseOtherNode(config, credentials);
+  credentials.watch((error) => log.error({ err: error }, 'certificates can not be used'));
+  closers.push(() => credentials.close());
+  const state = await StateStore.open(config.stateDir, {
+    onProblem: (problem) => log.error(problem, 'a record of the state was set aside'),
+  });
+  const records = state.load();
+  const resources = await withSmallYoungRoom(() => openResources(config, { version, state, records, log }));
+  const { store } = resources;
+  const nodes = new NodeDirectory();
+  closers.push(() => (resources.kubernetes ?? store).close(), nodes.follow(store));
+  const { bpffs, slots } = config;
+  const { choices, replicas } = config.services;
+  const datapath = await EbpfDatapath.open({ bpffs, slots, choices, replicas });
+  closers.push(() => datapath.close());
+  const client = new SignallingClient({ credentials, ...interferenceOf(config, log) });
+  closers.push(() => client.close());
+  return { state, records, resources, store, nodes, datapath, credentials, client };
+}
+
+async function openResources(
+  config: AgentConfig,
+  parts: { version: string; state: StateStore; records: ReadonlyMap<string, unknown>; log: Logger },
+): Promise<Resources> {
+  if (config.kubernetes !== undefined) {
+    const { openKubernetes } = await import('../kubernetes/index.js');
+    const kubernetes = await openKubernetes({ config, ...parts });
+    return { store: kubernetes.store, problems: () => kubernetes.store.problems, kubernetes };
+  }
+  const store = await DirectoryStore.open({
+    directory: config.directory,
+    onProblem: (problem) => parts.log.warn(problem, 'a resource can not be used'),
+  });
+  return { store, problems: () => store.problems };
+}
+
+/**
+ * Of the client alone: requests pass the client of one agent and their replies come back to it, so that with all agents told
+ * the same each message is met exactly once.
+ */
+function interferenceOf({ interference }: AgentConfig, log: Logger): Pick<ClientOptions, 'interfere'> {
+  if (interference === undefined) return {};
+  log.warn({ interference }, 'messages are lost, doubled and delayed on purpose: this is for tests only');
+  return { interfere: randomly(interference, seeded(interference.seed)) };
+}
+
+function refuseOtherNode({ node, certificates }: AgentConfig, credentials: Credentials): void {
+  const certified = credentials.current.node;
+  if (certified === node) return;
+  throw new ServalError('ERR_WRONG_NODE', {
+    subject: certificates.cert,
+    reason: `it was issued to ${certified}, and this is ${node}`,
+    remedy: `Issue one: servald certs issue DIR ${node}`,
+  });
+}
