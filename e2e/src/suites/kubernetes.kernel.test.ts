@@ -204,4 +204,31 @@ describe('agents in Kubernetes mode', () => {
     for (const each of [client, near]) expect((await each.stop()).errors).toEqual([]);
     await remove('server-3');
   });
+
+  it('bring a move to its end without an API server, and tell of it when there is one again', async () => {
+    const server = await runPod('alone', source, { command: traffic.serverCommand(port) });
+    const client = await traffic.client(await runPod('asks', far), server.address4, port, { connections: 3 });
+    await declare('offline', 'alone', { from: source, to: target, pod: 'alone-2' });
+    await within(10_000, 'it has begun', async () =>
+      (await migration('offline')).status?.sourceStep === undefined ? undefined : true,
+    );
+    await fleet.plane.killApiServer();
+    const arrived = await within(20_000, 'the target runs it', async () =>
+      (await fleet.agent(target).pods()).find(({ name, epoch }) => name === 'default/alone-2' && epoch === 1),
+    );
+    expect(arrived.mover).toBe('criu');
+    await client.goesOn();
+    const before = fleet.api.connections;
+    await delay(5_000);
+    await client.goesOn();
+    const tried = fleet.api.connections - before;
+
+    await fleet.plane.startApiServer();
+    await steps('offline', ['retiring'], ['done']);
+    // Seven watches of each of three agents, which wait between half a second and 30 s: none of them every 250 ms.
+    expect(tried).toBeLessThan(3 * 7 * 20);
+    await remove('alone');
+    await steps('offline', ['retired'], ['done']);
+    expect((await client.stop()).errors).toEqual([]);
+  });
 });
