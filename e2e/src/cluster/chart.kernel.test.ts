@@ -326,12 +326,38 @@ describe('the chart', () => {
       spec: { workload: { name: 'x' } },
     };
     await admin.request({ method: 'POST', path, body });
-    const [source, stranger] = await Promise.all([as('serval-agent', 'n1'), as('serval-agent', 'n3')]);
+    const [source, target, stranger] = (await Promise.all(
+      ['n1', 'n2', 'n3'].map((node) => as('serval-agent', node)),
+    )) as [KubeClient, KubeClient, KubeClient];
     await expect(patch(source, { flows: 1 })).rejects.toThrow(/may not write the status/);
     await patch(admin, { sourceNode: 'n1', targetNode: 'n2' });
     await patch(source, { flows: 1 });
     await expect(patch(stranger, { flows: 2 })).rejects.toThrow(/the agent of node n3 may not write/);
-    await expect(patch(source, { targetNode: 'n3' })).rejects.toThrow(/are the operator's/);
-    await Promise.all([source.close(), stranger.close()]);
+    await patch(source, { sourceStep: 'moving', flows: 2, lost: { foreign: 1 }, reason: 'why' });
+    await patch(target, { targetStep: 'prepared' });
+    await patch(source, { sourceStep: 'restored' });
+    const condition = {
+      type: 'Succeeded',
+      status: 'True',
+      reason: 'Moved',
+      message: '',
+      lastTransitionTime: '2026-11-29T00:00:00Z',
+    };
+    for (const operators of [
+      { targetNode: 'n3' },
+      { phase: 'Succeeded' },
+      { migration: '0123456789abcdef' },
+      { targetPod: 'mine' },
+      { finishedAt: '2026-11-29T00:00:00Z' },
+      { conditions: [condition] },
+    ])
+      for (const agent of [source, target])
+        await expect(patch(agent, operators)).rejects.toThrow(/are the operator's/);
+    await expect(patch(source, { targetStep: 'owner' })).rejects.toThrow(
+      /only the agent of the target's node/,
+    );
+    for (const sources of [{ sourceStep: 'released' }, { reason: 'mine' }, { flows: 7 }])
+      await expect(patch(target, sources)).rejects.toThrow(/only the agent of the source's node/);
+    await Promise.all([source, target, stranger].map((client) => client.close()));
   });
 });
