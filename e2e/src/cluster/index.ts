@@ -6,4 +6,5 @@ export { etcdCommand } from './etcd.js';
 export { askKube, requestKube, type KubeAnswer, type Method } from './request.js';
 export { requestsSince, type RequestCounts } from './request-counts.js';
 export type { KubeUser } from './kubeconfig.js';
-export { installCrds } from './crds.js';
+export { accountKubeconfig } from './account-client.js';
+export { chart, Helm } from './helm.js';

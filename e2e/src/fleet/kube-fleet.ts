@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { ServalError } from '@serval/api';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { defaultCriuPath } from '@serval/node-agent';
-import { ControlPlane, installCrds, type ControlPlaneOptions } from '../cluster/index.js';
+import { accountKubeconfig, chart, ControlPlane, Helm, type ControlPlaneOptions } from '../cluster/index.js';
 import type { Host, Lab } from '../lab/index.js';
 import { AgentProcess, servald } from './agent-process.js';
 import { ApiRoad } from './api-road.js';
@@ -16,13 +16,15 @@ import { LabKubelet } from './kubelet.js';
 
 const run = promisify(execFile);
 
+/** Where the chart is installed. */
+export const systemNamespace = 'serval-system';
+
 export interface KubeFleetOptions {
   controlPlane?: ControlPlaneOptions;
-  /** by host: a kubeconfig for its agent; default: one that may do everything */
-  kubeconfig?: (plane: ControlPlane, admin: KubeClient, host: string) => Promise<string>;
-  /** called when the API server is there, before any agent is */
-  prepare?: (plane: ControlPlane, admin: KubeClient) => Promise<void>;
 }
+
+/** Nobody here says that nodes live: the kubelets' leases would. */
+const patientManager = '--node-monitor-grace-period=3600s';
 
 export class KubeFleet {
   readonly agents = new Map<string, AgentProcess>();
@@ -39,14 +41,17 @@ export class KubeFleet {
 
   /** @throws ServalError where something does not start; nothing is left behind then */
   static async start(lab: Lab, options: KubeFleetOptions = {}): Promise<KubeFleet> {
-    const plane = await ControlPlane.start(options.controlPlane);
+    const { controllerManagerOptions = [], ...controlPlane } = options.controlPlane ?? {};
+    const plane = await ControlPlane.start({
+      ...controlPlane,
+      controllerManagerOptions: [patientManager, ...controllerManagerOptions],
+    });
     const admin = KubeClient.load('serval-test', plane.kubeconfigFile(plane.admin()));
     const home = mkdtempSync(join(tmpdir(), `serval-kube-${lab.id}-`));
     const fleet = new KubeFleet(lab, plane, admin, home);
     try {
-      await installCrds(admin);
-      await options.prepare?.(plane, admin);
-      await fleet.make(options);
+      fleet.installChart();
+      await fleet.make();
       await Promise.all([...fleet.agents.values()].map((agent) => agent.start()));
       return fleet;
     } catch (error) {
@@ -77,7 +82,28 @@ export class KubeFleet {
     if (process.env['SERVAL_KEEP_LOGS'] === undefined) rmSync(this.home, { recursive: true, force: true });
   }
 
-  private async make(options: KubeFleetOptions): Promise<void> {
+  /** Agents have the rights that it gives them, and no others. */
+  private installChart(): void {
+    const where = ['--namespace', systemNamespace, '--create-namespace'];
+    const { code, error } = Helm.find().ask(
+      ['install', 'serval', chart, ...where, '--set', 'agent.enabled=true'],
+      this.plane.folder,
+      this.plane.kubeconfigFile(this.plane.admin()),
+    );
+    if (code === 0) return;
+    throw new ServalError('ERR_BAD_INPUT', {
+      subject: 'helm install',
+      reason: error,
+      remedy: 'Mend charts/serval',
+    });
+  }
+
+  /** A kubeconfig with the token of a service account of the chart's, bound to a pod, on this node. */
+  account(name: string, node: string): Promise<string> {
+    return accountKubeconfig(this.plane, this.admin, { namespace: systemNamespace, name, node });
+  }
+
+  private async make(): Promise<void> {
     const { lab, plane, admin, home } = this;
     const certificates = join(home, 'certificates');
     mkdirSync(certificates);
@@ -89,8 +115,7 @@ export class KubeFleet {
     for (const host of lab.hosts) {
       await run(process.execPath, [servald, 'certs', 'issue', certificates, host.name]);
       const folder = join(home, host.name);
-      const kubeconfig =
-        (await options.kubeconfig?.(plane, admin, host.name)) ?? plane.kubeconfigFile(plane.admin());
+      const kubeconfig = await this.account('serval-agent', host.name);
       const config = {
         kubernetes: { kubeconfig },
         slots: 8192,

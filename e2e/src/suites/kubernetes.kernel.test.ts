@@ -21,12 +21,7 @@ describe('agents in Kubernetes mode', () => {
 
   beforeAll(async () => {
     lab = await createLab({ sites: 3 });
-    fleet = await KubeFleet.start(lab, {
-      controlPlane: {
-        progress: console.log,
-        controllerManagerOptions: ['--node-monitor-grace-period=3600s'],
-      },
-    });
+    fleet = await KubeFleet.start(lab, { controlPlane: { progress: console.log } });
     traffic = new Traffic(lab, fleet.imagesDir);
   }, 120_000);
 
