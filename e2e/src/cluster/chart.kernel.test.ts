@@ -257,13 +257,18 @@ describe('the chart', () => {
   it('binds an agent to its own node', async () => {
     const agent = await as('serval-agent', 'n1');
     const spec = { address: '192.0.2.1:7946', hostAddresses: ['192.0.2.1'], podCIDRs: ['10.1.0.0/24'] };
-    const write = (client: KubeClient, name: string): Promise<unknown> =>
+    const write = (client: KubeClient, name: string, more: object = {}): Promise<unknown> =>
       client.request({
         method: 'PATCH',
         path: `${nodes}/${name}`,
         query: { fieldManager: 'test', force: true },
         contentType: 'application/apply-patch+yaml',
-        body: { apiVersion: 'serval.io/v1alpha1', kind: 'ServalNode', metadata: { name }, spec },
+        body: {
+          apiVersion: 'serval.io/v1alpha1',
+          kind: 'ServalNode',
+          metadata: { name },
+          spec: { ...spec, ...more },
+        },
       });
     const status = (client: KubeClient, name: string): Promise<unknown> =>
       client.request({
@@ -272,6 +277,19 @@ describe('the chart', () => {
         contentType: 'application/merge-patch+json',
         body: { status: { agentVersion: '1' } },
       });
+    for (const [name, podCIDR, address] of [
+      ['n1', '10.1.0.0/24', '192.0.2.1'],
+      ['n2', '10.2.0.0/24', '192.0.2.2'],
+    ] as const) {
+      const node = { metadata: { name }, spec: { podCIDR, podCIDRs: [podCIDR] } };
+      await admin.request({ method: 'POST', path: '/api/v1/nodes', body: node });
+      await admin.request({
+        method: 'PATCH',
+        path: `/api/v1/nodes/${name}/status`,
+        contentType: 'application/merge-patch+json',
+        body: { status: { addresses: [{ type: 'InternalIP', address }] } },
+      });
+    }
     await write(admin, 'n2');
     // A policy that has just been made takes a moment.
     await within(
@@ -283,8 +301,23 @@ describe('the chart', () => {
           () => true,
         ),
     );
-    await write(agent, 'n1');
+    await within(
+      20_000,
+      () => 'it may write its own, once its Node is known',
+      () => write(agent, 'n1').then(() => true),
+    );
     await status(agent, 'n1');
+    // Whoever says that others' addresses are its own could have their connections moved to itself.
+    for (const podCIDRs of [['10.2.0.0/24'], ['10.1.0.0/24', '10.2.0.0/24'], ['0.0.0.0/0'], ['10.1.0.0/16']])
+      await expect(write(agent, 'n1', { podCIDRs })).rejects.toThrow(
+        /must be among those of its Node.*10\.1\.0\.0\/24/,
+      );
+    await expect(write(agent, 'n1', { hostAddresses: ['192.0.2.1', '192.0.2.2'] })).rejects.toThrow(
+      /hostAddresses of ServalNode n1 must be among/,
+    );
+    await expect(write(agent, 'n1', { address: '192.0.2.2:7946' })).rejects.toThrow(
+      /spec\.address must be at one/,
+    );
     const words = /the agent of node n1 may not write ServalNode n2/;
     await expect(write(agent, 'n2')).rejects.toThrow(words);
     await expect(status(agent, 'n2')).rejects.toThrow(words);
