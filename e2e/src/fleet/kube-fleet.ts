@@ -13,6 +13,7 @@ import { AgentProcess, servald } from './agent-process.js';
 import { ApiRoad } from './api-road.js';
 import { metricsPort, signallingPort } from './fleet.js';
 import { LabKubelet } from './kubelet.js';
+import { OperatorProcess } from './operator-process.js';
 
 const run = promisify(execFile);
 
@@ -28,6 +29,7 @@ const patientManager = '--node-monitor-grace-period=3600s';
 
 export class KubeFleet {
   readonly agents = new Map<string, AgentProcess>();
+  private readonly operators: OperatorProcess[] = [];
   imagesDir = '';
   private road: ApiRoad | undefined;
   private runner: LabKubelet | undefined;
@@ -74,7 +76,8 @@ export class KubeFleet {
 
   /** Ends everything and removes its files. Logs stay where SERVAL_KEEP_LOGS is set. */
   async remove(): Promise<void> {
-    await Promise.allSettled([...this.agents.values()].map((agent) => agent.stop()));
+    const programs = [...this.agents.values(), ...this.operators];
+    await Promise.allSettled(programs.map((program) => program.stop()));
     await this.runner?.stop();
     await this.road?.remove();
     await this.admin.close();
@@ -96,6 +99,18 @@ export class KubeFleet {
       reason: error,
       remedy: 'Mend charts/serval',
     });
+  }
+
+  /** One more operator, with the rights that the chart gives it. */
+  async startOperator(name: string): Promise<OperatorProcess> {
+    const [host] = this.lab.hosts;
+    const kubeconfig = await this.account('serval-operator', host?.name ?? '');
+    const operator = OperatorProcess.start(kubeconfig, join(this.home, `${name}.log`), [
+      ...['--lease-namespace', systemNamespace],
+      ...['--identity', name],
+    ]);
+    this.operators.push(operator);
+    return operator;
   }
 
   /** A kubeconfig with the token of a service account of the chart's, bound to a pod, on this node. */

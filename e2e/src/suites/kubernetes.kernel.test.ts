@@ -2,8 +2,14 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { apiVersion, type ServalMigration, type ServalNode } from '@serval/api';
-import { KubeFleet } from '../fleet/index.js';
+import {
+  apiVersion,
+  type ServalMigration,
+  type ServalNode,
+  type ServalService,
+  type ServiceView,
+} from '@serval/api';
+import { ask, KubeFleet } from '../fleet/index.js';
 import { createLab, type Lab } from '../lab/index.js';
 import { requireRoot } from '../lab/processes.js';
 import { Traffic } from '../traffic/index.js';
@@ -46,13 +52,17 @@ describe('agents in Kubernetes mode', () => {
   const collection = '/apis/serval.io/v1alpha1/namespaces/default/servalmigrations';
 
   /** Resolves when the agent of its node knows it. */
-  async function runPod(name: string, host: string, more: { command?: string[]; annotations?: object } = {}) {
-    const { command = ['/bin/sleep', 'infinity'], annotations = {} } = more;
+  async function runPod(
+    name: string,
+    host: string,
+    more: { command?: string[]; annotations?: object; labels?: object } = {},
+  ) {
+    const { command = ['/bin/sleep', 'infinity'], annotations = {}, labels = {} } = more;
     await fleet.admin.request({
       method: 'POST',
       path: '/api/v1/namespaces/default/pods',
       body: {
-        metadata: { name, annotations },
+        metadata: { name, annotations, labels },
         spec: {
           nodeName: host,
           automountServiceAccountToken: false,
@@ -225,5 +235,51 @@ describe('agents in Kubernetes mode', () => {
     await remove('alone');
     await steps('offline', ['retired'], ['done']);
     expect((await client.stop()).errors).toEqual([]);
+  });
+
+  it("lead clients of a ServalService to its replicas, which Kubernetes' own controllers find", async () => {
+    await fleet.startOperator('one');
+    await fleet.admin.request({
+      method: 'POST',
+      path: '/apis/serval.io/v1alpha1/namespaces/default/servalservices',
+      body: {
+        apiVersion,
+        kind: 'ServalService',
+        metadata: { name: 'web' },
+        spec: { selector: { app: 'web' }, ports: [{ port: 80, targetPort: port }] },
+      },
+    });
+    const replica = (name: string, host: string) =>
+      runPod(name, host, { command: traffic.serverCommand(port), labels: { app: 'web' } });
+    const one = await replica('web-1', target);
+    const vip = await within(20_000, 'the service has an address', async () => {
+      const { status } = await fleet.admin.request<ServalService>({
+        path: '/apis/serval.io/v1alpha1/namespaces/default/servalservices/web',
+      });
+      return status?.virtualIPs?.[0];
+    });
+    const clients = await runPod('clients', far);
+    /** Resolves when the agent of the clients knows these and no others. */
+    const known = (addresses: readonly string[]): Promise<unknown> =>
+      within(10_000, `the agent knows ${addresses.join(' and ')}`, async () => {
+        const path = '/v1/services?name=default/web';
+        const views = await ask<ServiceView[]>(fleet.agent(far).socket, 'GET', path);
+        const four = views.flatMap(({ ports }) => ports.filter(({ family }) => family === 4));
+        const found = four.flatMap(({ replicas }) => replicas.map(({ address }) => address));
+        if (found.sort().join() === [...addresses].sort().join()) return true;
+        throw new Error(JSON.stringify(views));
+      });
+    await known([one.address4]);
+    const client = await traffic.client(clients, vip, 80, { connections: 3 });
+    await client.goesOn();
+    const two = await replica('web-2', source);
+    await known([one.address4, two.address4]);
+    await remove('web-2');
+    await known([one.address4]);
+    expect((await client.stop()).errors).toEqual([]);
+    const { status } = await fleet.admin.request<ServalService>({
+      path: '/apis/serval.io/v1alpha1/namespaces/default/servalservices/web',
+    });
+    expect(status?.conditions).toMatchObject([{ type: 'Ready', status: 'True' }]);
   });
 });
