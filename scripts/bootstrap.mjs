@@ -7,11 +7,9 @@
  * usage: bootstrap.mjs [--for build|demo|test|bench] [--quiet] [--help]
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-
-const root = new URL('..', import.meta.url).pathname;
-const at = (...parts) => join(root, ...parts);
+import { at, isOlder, root, run, Unable } from './commands.mjs';
 
 /** Debian packages by the command or file that tells whether they are there, or by a function that looks closer. */
 const debian = {
@@ -71,41 +69,8 @@ const includes = {
   test: ['build', 'demo', 'bench', 'test'],
 };
 
-class Unable extends Error {}
-
 const quiet = process.argv.includes('--quiet');
 const say = (line) => quiet || console.log(`bootstrap: ${line}`);
-
-function run(command, args, options = {}) {
-  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20, ...options });
-  if (result.error)
-    throw new Unable(
-      `${command} can not be started (${result.error.message}). Install it and run this again.`,
-    );
-  if (result.status !== 0) {
-    const tail = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').slice(-25).join('\n');
-    throw new Unable(
-      `\`${command} ${args.join(' ')}\` failed with status ${result.status ?? result.signal}:\n${tail}`,
-    );
-  }
-  return result.stdout;
-}
-
-/** Newest modification time below these files and folders, ms; files that a build makes don't count. */
-function newest(...paths) {
-  let latest = 0;
-  for (const path of paths) {
-    const found = statSync(path);
-    if (!found.isDirectory()) latest = Math.max(latest, found.mtimeMs);
-    else
-      for (const name of readdirSync(path))
-        if (!['build', 'dist', 'node_modules'].includes(name))
-          latest = Math.max(latest, newest(join(path, name)));
-  }
-  return latest;
-}
-
-const isOlder = (target, ...sources) => !existsSync(target) || statSync(target).mtimeMs < newest(...sources);
 
 /** Debian keeps its servers apart by version, off the PATH. */
 function hasPostgres() {
@@ -190,48 +155,10 @@ function installNpm() {
   run('touch', [stamp]);
 }
 
-function buildObjects() {
-  mkdirSync(at('node-agent/build'), { recursive: true });
-  const machine = run('gcc', ['-dumpmachine']).trim();
-  for (const source of readdirSync(at('node-agent/bpf')).filter((name) => name.endsWith('.bpf.c'))) {
-    const object = at('node-agent/build', source.replace(/\.bpf\.c$/, '.bpf.o'));
-    if (!isOlder(object, at('node-agent/bpf'))) continue;
-    say(`BPF object ${relative(root, object)}`);
-    run('clang-14', [
-      ...['-O2', '-g', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter', '-fno-strict-aliasing'],
-      ...['-target', 'bpf', '-mcpu=v3', `-I/usr/include/${machine}`],
-      ...['-fdebug-compilation-dir=.', '-c', `node-agent/bpf/${source}`, '-o', object],
-    ]);
-  }
-}
-
-function buildAddon() {
-  const addon = at('node-agent/native/build/Release/serval.node');
-  if (
-    !isOlder(
-      addon,
-      at('node-agent/native'),
-      at('node-agent/bpf/serval_abi.h'),
-      at('node-agent/bpf/lib/hash.h'),
-    )
-  )
-    return;
-  say('native addon');
-  run(
-    at('node_modules/.bin/node'),
-    [
-      at('node_modules/node-gyp/bin/node-gyp.js'),
-      'configure',
-      'build',
-      '--nodedir=/usr',
-      '--silent',
-      '-j',
-      'max',
-    ],
-    {
-      cwd: at('node-agent/native'),
-    },
-  );
+/** What the agent loads: seconds after a change, else nothing. */
+function buildNative() {
+  const options = { stdio: ['ignore', quiet ? 'pipe' : 'inherit', 'pipe'] };
+  run(at('node_modules/.bin/node'), [at('scripts/build-native.mjs')], options);
 }
 
 function buildTypeScript() {
@@ -303,8 +230,7 @@ function main() {
   checkMachine();
   installDebian(purposes);
   installNpm();
-  buildObjects();
-  buildAddon();
+  buildNative();
   buildTypeScript();
   if (purposes.includes('demo')) {
     installCriu();

@@ -127,8 +127,10 @@ for deb in "$WORK"/debs/*.deb; do
   dpkg -x "$deb" "$WORK/root" || fail "can not unpack ${deb##*/}" "check the free space, then run this again"
 done
 
-# Only what CRIU needs to run: no manuals, no header files, no character set converters.
-rm -rf "$WORK/root/usr/share" "$WORK/root/usr/include" "$WORK"/root/usr/lib/*/gconv
+# Only what CRIU needs to run, and the licences: no manuals, no header files, no character set converters.
+find "$WORK/root/usr/share" ! -type d ! -name copyright -delete
+find "$WORK/root/usr/share" -type d -empty -delete
+rm -rf "$WORK/root/usr/include" "$WORK"/root/usr/lib/*/gconv
 loader=$(cd "$WORK/root" && find usr/lib -name 'ld-linux*.so.*' | head -n 1)
 binary=$(cd "$WORK/root" && find usr -path '*bin/criu' -type f | head -n 1)
 [ -n "$loader" ] && [ -n "$binary" ] || fail "the packages hold no loader or no criu binary" \

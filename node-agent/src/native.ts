@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module';
 import { types } from 'node:util';
 import { ServalError } from '@serval/api';
+import { packageFiles } from './package-files.js';
 
 /** What every native call throws: an Error with these fields. */
 export interface NativeError extends Error {
@@ -317,9 +318,8 @@ let binding: NativeBinding | undefined;
 /** Load the addon once; a failed load says how to mend it. */
 export function native(): NativeBinding {
   if (binding === undefined) {
-    // A bundle of these modules lies elsewhere than they do, and says where the addon is.
-    const path =
-      process.env['SERVAL_ADDON'] ?? new URL('../native/build/Release/serval.node', import.meta.url).pathname;
+    // Packet tests in a guest lie elsewhere than this package does, and say where the addon is.
+    const path = process.env['SERVAL_ADDON'] ?? packageFiles.addon;
     try {
       binding = createRequire(import.meta.url)(path) as NativeBinding;
     } catch (cause) {

@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
+import { packageFiles } from '../package-files.js';
 import { runCommandLine, type Actions } from './command-line.js';
 import type { AgentConfig } from './config.js';
 
-const packageFile = new URL('../../package.json', import.meta.url);
-const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(packageFiles.manifest, 'utf8')) as { version: string };
 
 /**
  * A switch runs code that an agent runs once in hours, and clients wait for it. So that is compiled at once, on its first

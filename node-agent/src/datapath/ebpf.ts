@@ -7,6 +7,7 @@ import { mkdirSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import { native, type FlowTable, type RingBuffer } from '../native.js';
+import { packageFiles } from '../package-files.js';
 import { salDrop, salReason } from './abi.generated.js';
 import type { AttachContext } from './attachment.js';
 import { explained, servalError } from './errors.js';
@@ -58,7 +59,7 @@ export interface EbpfOptions {
   kernelContext?: boolean;
 }
 
-export const defaultObjectPath = new URL('../../build/sal_pod.bpf.o', import.meta.url).pathname;
+export const defaultObjectPath: string = packageFiles.podObject;
 
 /** Removals come in bursts: one grace period serves them all. */
 const recycleDelayMs = 20;

@@ -4,6 +4,7 @@
  */
 import { cgroupRoot } from '../../movers/cgroup.js';
 import { native, type RingBuffer } from '../../native.js';
+import { packageFiles } from '../../package-files.js';
 import { salClient, salEndpoint, salEvent, salEventKind, salLeft } from '../abi.generated.js';
 import { explained } from '../errors.js';
 import type { Endpoint } from '../types.js';
@@ -42,7 +43,7 @@ export class EbpfServices {
 
   /** @throws ServalError ERR_BAD_OBJECT, ERR_NO_PERMISSION, ERR_UNSUPPORTED (no cgroup v2), ERR_KERNEL */
   static async open(options: ServicesOptions): Promise<EbpfServices> {
-    const objectPath = options.objectPath ?? defaultConnectObject;
+    const objectPath = options.objectPath ?? packageFiles.connectObject;
     const { pinRoot, maps, everyClient = false } = options;
     const table = await explained('the service table', () => new ServiceTable(maps));
     const cgroup = options.cgroup ?? cgroupRoot();
@@ -117,8 +118,6 @@ export class EbpfServices {
     this.programs.close();
   }
 }
-
-export const defaultConnectObject = new URL('../../../build/sal_connect.bpf.o', import.meta.url).pathname;
 
 function cookieBytes(cookie: bigint): Buffer {
   const buffer = Buffer.alloc(8);
