@@ -1,8 +1,8 @@
 /**
  * Install and build what is missing, and nothing else: Debian packages, npm packages, BPF objects, the native addon,
  * TypeScript; for the demo also CRIU and a program in Go that serves and connects; for the tests one in Java, the guest
- * kernel, Kubernetes' API server and controller manager, and Helm. Idempotent; says what it does; runs on any Node from 18 on,
- * because it is what brings the right one.
+ * kernel, Kubernetes' API server and controller manager, Helm, and our images. Idempotent; says what it does; runs on any Node
+ * from 18 on, because it is what brings the right one.
  *
  * usage: bootstrap.mjs [--for build|demo|test|bench] [--quiet] [--help]
  */
@@ -59,6 +59,9 @@ const debian = {
     postgresql: hasPostgres,
     'postgresql-client': ['/usr/bin/psql'],
     'default-jdk-headless': ['/usr/bin/javac'],
+    buildah: ['/usr/bin/buildah'],
+    mmdebstrap: ['/usr/bin/mmdebstrap'],
+    runc: ['/usr/sbin/runc', '/usr/bin/runc'],
   },
 };
 /** What each purpose takes in beside itself. */
@@ -208,6 +211,11 @@ function buildHelm() {
   buildCached('Helm: three minutes at most', 'build-helm.mjs');
 }
 
+/** What the tests start as a kubelet would; of these sources, so that a changed one makes new images: half a minute then. */
+function buildImages() {
+  buildCached('Images of the operator and the agent: five minutes the first time', 'build-images.mjs');
+}
+
 function installCriu() {
   const output = run('sh', [at('scripts/install-criu.sh')]).trim();
   if (output !== '') say(output.split('\n').at(-1));
@@ -240,6 +248,7 @@ function main() {
     buildJavaClient();
     buildKubernetes();
     buildHelm();
+    buildImages();
   }
   say(`ready for ${purpose}`);
 }

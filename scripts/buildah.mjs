@@ -6,12 +6,13 @@ import { dirname, join } from 'node:path';
 import { at, root, run, Unable } from './commands.mjs';
 
 const suite = 'bookworm';
-/** Raise it when the making of the base changes. */
-const baseFormat = 1;
-/** As debian:bookworm-slim has it: licences, and nothing else to be read. */
+/** How the base is made: as debian:bookworm-slim, with licences, and nothing else to be read. */
 const slim = [
-  ...['man', 'doc', 'locale', 'info'].map((name) => `path-exclude=/usr/share/${name}/*`),
-  'path-include=/usr/share/doc/*/copyright',
+  '--variant=minbase',
+  // In place of a package that merges /bin and /usr/bin of older systems, by Perl: 52 MB.
+  ...['--include=usr-is-merged', '--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr'],
+  ...['man', 'doc', 'locale', 'info'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
+  '--dpkgopt=path-include=/usr/share/doc/*/copyright',
 ];
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const nameOf = (name) => `localhost/serval/${name}`;
@@ -29,7 +30,9 @@ export class Buildah {
     const own = join(dirname(storage), 'run');
     for (const folder of [storage, own, join(work, 'tmp')]) mkdirSync(folder, { recursive: true });
     // Which containers are mounted: it takes what it finds here for true, also after a kill.
-    run('mount', ['-t', 'tmpfs', 'serval-images', own]);
+    // And it remembers elsewhere which layers registries have.
+    mkdirSync('/var/lib/containers', { recursive: true });
+    for (const folder of [own, '/var/lib/containers']) run('mount', ['-t', 'tmpfs', 'serval-images', folder]);
     this.options = ['--root', storage, '--runroot', own, '--storage-driver', 'overlay'];
     this.ask('rm', '--all'); // of one that was killed
   }
@@ -40,7 +43,7 @@ export class Buildah {
 
   /** @returns {string} the name of an image that has what debian:bookworm-slim has; made when it isn't there */
   base() {
-    const about = { sources: sources(), options: aptOptions(), slim, baseFormat };
+    const about = { sources: sources(), options: aptOptions(), slim };
     const key = createHash('sha256').update(JSON.stringify(about)).digest('hex').slice(0, 12);
     const name = `${nameOf('base')}:${key}`;
     if (this.ask('images', '--quiet', '--filter', `reference=${name}`) === '') this.makeBase(name, about);
@@ -50,10 +53,8 @@ export class Buildah {
   makeBase(name, { sources, options }) {
     this.say(`a base image of Debian ${suite}: half a minute`);
     const file = join(this.work, 'base.tar');
-    run('mmdebstrap', [
-      ...['--variant=minbase', ...options.map((option) => `--aptopt=${option}`)],
-      ...[...slim.map((option) => `--dpkgopt=${option}`), suite, file, ...sources],
-    ]);
+    const apt = options.map((option) => `--aptopt=${option}`);
+    run('mmdebstrap', [...slim, ...apt, suite, file, ...sources]);
     const container = this.ask('from', 'scratch');
     this.ask('add', '--quiet', container, file, '/');
     this.ask('commit', '--quiet', '--rm', container, name);
@@ -120,17 +121,24 @@ export class Buildah {
 
 /** The machine's own mirror, as its apt knows it: `deb` lines of all parts of the suite. */
 function sources() {
+  let found = knownSources();
+  // It tells of those alone whose lists it has read.
+  if (found.length === 0) run('apt-get', ['update', '-qq']);
+  if (found.length === 0) found = knownSources();
+  if (found.length > 0) return found.sort();
+  throw new Unable(
+    `This machine's apt knows no mirror of Debian ${suite}, which the images are made of. Name one in /etc/apt/sources.list.d.`,
+  );
+}
+
+function knownSources() {
   const format = '$(RELEASE) $(REPO_URI) $(COMPONENT)';
-  const found = run('apt-get', ['indextargets', '--format', format, 'Created-By: Packages'])
+  return run('apt-get', ['indextargets', '--format', format, 'Created-By: Packages'])
     .trim()
     .split('\n')
     .map((line) => line.split(' '))
     .filter(([release]) => release === suite || release.startsWith(`${suite}-`))
     .map(([release, uri, component]) => `deb [signed-by=${keyring}] ${uri} ${release} ${component}`);
-  if (found.length > 0) return found.sort();
-  throw new Unable(
-    `This machine's apt knows no mirror of Debian ${suite}, which the images are made of. Name one in /etc/apt/sources.list.d and run apt-get update.`,
-  );
 }
 
 /** Proxies, and what it takes of a mirror that is a snapshot. */

@@ -20,6 +20,24 @@ export async function accountKubeconfig(
   admin: KubeClient,
   account: Account,
 ): Promise<string> {
+  const token = await accountToken(admin, account);
+  const { server, ca } = plane.admin();
+  const file = join(plane.folder, `${account.name}-${account.node ?? 'any'}.kubeconfig`);
+  const cluster = { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') };
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'a', cluster }],
+    users: [{ name: 'a', user: { token } }],
+    contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
+    'current-context': 'a',
+  };
+  writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
+  return file;
+}
+
+/** @param admin may make pods and tokens */
+export async function accountToken(admin: KubeClient, account: Account): Promise<string> {
   const { status } = await admin.request<{ status: { token: string } }>({
     method: 'POST',
     path: `/api/v1/namespaces/${account.namespace}/serviceaccounts/${account.name}/token`,
@@ -29,19 +47,7 @@ export async function accountKubeconfig(
       spec: account.node === undefined ? {} : { boundObjectRef: await makePod(admin, account) },
     },
   });
-  const { server, ca } = plane.admin();
-  const file = join(plane.folder, `${account.name}-${account.node ?? 'any'}.kubeconfig`);
-  const cluster = { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') };
-  const config = {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'a', cluster }],
-    users: [{ name: 'a', user: { token: status.token } }],
-    contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
-    'current-context': 'a',
-  };
-  writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
-  return file;
+  return status.token;
 }
 
 /** @param admin may make pods and tokens */

@@ -10,6 +10,7 @@ import {
   type Logger,
 } from '@serval/kube-runtime';
 import { GatewayRoutes } from '../host/gateway-routes.js';
+import { openKernelSettings } from '../host/kernel-settings.js';
 import { goFirst } from '../host/priority.js';
 import { CriuMover } from '../movers/criu.js';
 import { ExternalMover } from '../movers/external.js';
@@ -77,6 +78,7 @@ export async function startAgent(config: AgentConfig, version: string): Promise<
 async function assemble(config: AgentConfig, version: string, log: Logger, closers: Closer[]): Promise<void> {
   // Whoever is held waits for this process: it goes before what keeps the processors busy.
   goFirst();
+  await openKernelSettings();
   const ground = await openGround(config, version, log, closers);
   const { nodes, store, datapath, state, records, client } = ground;
   const pods = new PodRegistry(datapath);
