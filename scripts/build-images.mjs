@@ -107,6 +107,7 @@ function buildAlone(archives) {
 }
 
 function build(folder, archives) {
+  if (archives === undefined && find(folder)) return; // somebody else has built it while this one waited
   for (const name of readdirSync(cache)) if (name.startsWith(begun)) remove(name); // of one that was killed
   const work = mkdtempSync(join(cache, begun));
   try {
@@ -117,7 +118,7 @@ function build(folder, archives) {
       buildah.unpack(name, join(work, 'made', name));
       if (archives !== undefined) buildah.archive(name, join(archives, `${name}.tar`));
     }
-    buildah.prune();
+    buildah.prune(base);
     if (!find(folder)) renameSync(join(work, 'made'), folder);
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -95,9 +95,17 @@ export class Buildah {
     this.ask('push', '--quiet', nameOf(name), `docker-archive:${file}:${nameOf(name)}`);
   }
 
-  /** Layers that no image of ours has any more. */
-  prune() {
+  /** What no image of ours is made of any more. */
+  prune(base) {
     this.ask('rmi', '--prune');
+    const bases = this.ask(
+      'images',
+      '--format',
+      '{{.Name}}:{{.Tag}}',
+      '--filter',
+      `reference=${nameOf('base')}`,
+    );
+    for (const name of bases.split('\n')) if (name !== base) this.ask('rmi', name);
   }
 
   /** Says what it does, as it takes minutes. */

@@ -1,6 +1,7 @@
 /** Which packages of others are in a bundle, and the licences that they come under. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { Unable } from './commands.mjs';
 
 const rule = '='.repeat(100);
 const isLicence = (name) => /^(licen[cs]e|copying|notice)/i.test(name);
@@ -9,7 +10,7 @@ const isLicence = (name) => /^(licen[cs]e|copying|notice)/i.test(name);
  * @param root what the metafile's paths begin at
  * @param metafile esbuild's, which tells how much of each file is in the bundle
  * @returns {string} a section for each package, by name
- * @throws where a package names no licence: it may not be shipped then
+ * @throws Unable where a package has no licence
  */
 export function thirdParty(root, metafile) {
   const bundled = Object.values(metafile.outputs).flatMap(({ inputs }) =>
@@ -30,14 +31,13 @@ const packageFolder = (root) => (path) => {
 };
 
 function section(folder) {
-  const { name, version, license, author } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-  if (typeof license !== 'string')
-    throw new Error(`${name} ${version} names no licence in ${folder}/package.json`);
+  const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   const texts = readdirSync(folder)
     .filter(isLicence)
     .map((file) => readFileSync(join(folder, file), 'utf8').trim());
-  // Some give but the licence's name and who they are.
-  const by = typeof author === 'object' ? author.name : author;
-  const words = texts.length > 0 ? texts : [`Copyright: ${by ?? `the authors of ${name}`}`];
-  return [`${name} ${version} (${license})`, ...words].join('\n\n') + '\n';
+  if (typeof license !== 'string' || texts.length === 0)
+    throw new Unable(
+      `${name} ${version} has no licence in ${folder}. Ask its authors for one, or do without it: it can't be shipped.`,
+    );
+  return [`${name} ${version} (${license})`, ...texts].join('\n\n') + '\n';
 }
