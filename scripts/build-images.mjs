@@ -6,8 +6,8 @@
  *   NAME/rootfs         its files
  *   NAME/config.json    what it starts, as whom, its labels
  *
- * Layers are kept there too: those that the last build used, and no others. Measured with two cores: COLD; after a change of
- * a source WARM; found FOUND.
+ * Layers are kept there too: those that the last build used, and no others, 2 GB; with each folder's 400 MB. Measured with two
+ * cores: the first time 7 min beside much other work, of which 3.5 min are its own; after a change of a source 17 s; found 0.07 s.
  *
  * usage: build-images.mjs [--find] [--archives FOLDER] [--help]
  */
