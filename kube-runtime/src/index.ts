@@ -20,3 +20,13 @@ export {
   type MetricsServer,
   type MetricsServerOptions,
 } from './metrics-server.js';
+export {
+  authoritiesKey,
+  authoritiesName,
+  certificateBlocks,
+  certifiedNode,
+  isNodeName,
+  nodeOfUri,
+  nodeUri,
+  signerName,
+} from './node-identity.js';

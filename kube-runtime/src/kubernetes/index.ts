@@ -6,3 +6,4 @@ export { KubernetesStore, type KubeKind, type KubernetesOptions } from './store.
 export { LeaderElection, type LeaderOptions, type LossReason } from './lease.js';
 export { Events, defaultLimits, type EventCounts, type EventLimits, type EventsOptions } from './events.js';
 export type { EventObject, Occurrence, Reporter } from './event-rules.js';
+export { Backoff, type BackoffOptions } from './backoff.js';

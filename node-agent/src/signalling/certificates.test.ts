@@ -11,11 +11,12 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { certifiedNode } from '@serval/kube-runtime';
 import { issueNode, makeAuthority, retireAuthorities, rotateAuthority } from './certificates.js';
 import { until } from './cluster.fixture.js';
 import { Credentials } from './credentials.js';
 import { writeWhole } from './files.js';
-import { certifiedNode, issuedBy } from './identity.js';
+import { issuedBy } from './identity.js';
 
 let dir: string;
 beforeEach(() => {

@@ -3,21 +3,23 @@
  * node, `NAME.crt` and `NAME.key`. Keys are P-256. `ca.crt` may hold several authorities, the one of `ca.key` first: while
  * an authority is replaced, all nodes have to know both.
  */
-// The X.509 library needs this before itself.
-import 'reflect-metadata';
-import { randomBytes, webcrypto } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as x509 from '@peculiar/x509';
 import { ServalError } from '@serval/api';
+import { isNodeName } from '@serval/kube-runtime';
+import {
+  certificatesIn,
+  issueCertificate,
+  keyPem,
+  newAuthority,
+  newKeys,
+  pemOf,
+  type Pair,
+} from '@serval/kube-runtime/x509';
 import { existsAlready, writeWhole } from './files.js';
-import { isNodeName, nodeUri } from './identity.js';
 
 const dayMs = 86_400_000;
-/** Clocks of nodes differ: certificates are valid from a little before they were made. */
-const backdatedMs = 300_000;
-const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' };
-const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' };
+const [authorityDays, nodeDays] = [3650, 365];
 
 export interface MakeOptions {
   /** how long it is valid; default: ten years for an authority, a year for a node */
@@ -37,8 +39,8 @@ export interface KeyPairFiles {
  * @throws ServalError ERR_CONFLICT where there is one; ERR_BAD_INPUT
  */
 export async function makeAuthority(dir: string, options: MakeOptions = {}): Promise<KeyPairFiles> {
-  const { certificate, key } = await newAuthority(options);
-  return writePair(dir, 'ca', { certificates: [certificate], key, replace: options.replace });
+  const { days = authorityDays, replace } = options;
+  return writePair(dir, 'ca', await newAuthority(days * dayMs), replace);
 }
 
 /**
@@ -48,11 +50,11 @@ export async function makeAuthority(dir: string, options: MakeOptions = {}): Pro
  */
 export async function rotateAuthority(
   dir: string,
-  options: Omit<MakeOptions, 'replace'> = {},
+  { days = authorityDays }: Omit<MakeOptions, 'replace'> = {},
 ): Promise<KeyPairFiles> {
   const old = authorities(dir);
-  const { certificate, key } = await newAuthority(options);
-  return writePair(dir, 'ca', { certificates: [certificate, ...old], key, replace: true });
+  const { cert, key } = await newAuthority(days * dayMs);
+  return writePair(dir, 'ca', { cert: cert + old.join(''), key }, true);
 }
 
 /**
@@ -61,7 +63,7 @@ export async function rotateAuthority(
  */
 export function retireAuthorities(dir: string): void {
   const [current] = authorities(dir);
-  writeWhole(join(dir, 'ca.crt'), pem([current]), { mode: 0o644, replace: true });
+  writeWhole(join(dir, 'ca.crt'), current, { mode: 0o644, replace: true });
 }
 
 /**
@@ -75,78 +77,18 @@ export async function issueNode(dir: string, node: string, options: MakeOptions 
       reason: 'it is no DNS subdomain, or it is "ca", whose files are the authority\'s',
       remedy: 'Use lower-case letters, digits, "-" and ".", at most 253 characters',
     });
-  const [authority] = authorities(dir);
-  const keys = await newKeys();
-  const certificate = await x509.X509CertificateGenerator.create({
-    ...validity(options.days ?? 365),
-    // A common name has 64 characters at most; it is for people, the URI is what counts.
-    subject: [{ CN: [node.slice(0, 64)] }],
-    issuer: authority.subjectName,
-    publicKey: keys.publicKey,
-    signingKey: await readKey(dir),
-    signingAlgorithm,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([
-        x509.ExtendedKeyUsage.serverAuth,
-        x509.ExtendedKeyUsage.clientAuth,
-      ]),
-      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: nodeUri(node) }]),
-      await x509.AuthorityKeyIdentifierExtension.create(authority.publicKey),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
-  return writePair(dir, node, {
-    certificates: [certificate],
-    key: keys.privateKey,
-    replace: options.replace,
-  });
+  const { days = nodeDays, replace } = options;
+  const [cert] = authorities(dir);
+  const authority = { cert, key: readText(join(dir, 'ca.key')) };
+  const { publicKey, privateKey } = await newKeys();
+  const issued = await issueCertificate({ authority, node, publicKey, ms: days * dayMs });
+  return writePair(dir, node, { cert: issued, key: await keyPem(privateKey) }, replace);
 }
 
-async function newAuthority(options: MakeOptions) {
-  const keys = await newKeys();
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    ...validity(options.days ?? 3650),
-    // Two authorities of one name could not be told apart by their certificates' issuer.
-    name: [{ CN: [`serval authority ${randomBytes(4).toString('hex')}`] }],
-    keys,
-    signingAlgorithm,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
-  return { certificate, key: keys.privateKey };
-}
-
-function newKeys() {
-  return webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify']);
-}
-
-function validity(days: number) {
-  if (!(days > 0 && days <= 36_500))
-    throw new ServalError('ERR_BAD_INPUT', {
-      subject: `validity of ${days} days`,
-      reason: 'a certificate is valid for more than 0 and at most 36500 days',
-      remedy: 'Give another number of days',
-    });
-  const serial = randomBytes(16);
-  // Positive, and no leading zero byte.
-  serial[0] = ((serial[0] as number) & 0x7f) | 0x40;
-  const now = Date.now();
-  return {
-    serialNumber: serial.toString('hex'),
-    notBefore: new Date(now - backdatedMs),
-    notAfter: new Date(now + days * dayMs),
-  };
-}
-
-/** All authorities of a folder; at least one. */
-function authorities(dir: string): [x509.X509Certificate, ...x509.X509Certificate[]] {
+/** All authorities of a folder, each in PEM; at least one. */
+function authorities(dir: string): [string, ...string[]] {
   const text = readText(join(dir, 'ca.crt'));
-  const [first, ...others] = x509.PemConverter.decode(text).map((der) => new x509.X509Certificate(der));
+  const [first, ...others] = certificatesIn(text).map((certificate) => pemOf([certificate]));
   if (first === undefined)
     throw new ServalError('ERR_BAD_INPUT', {
       subject: join(dir, 'ca.crt'),
@@ -154,11 +96,6 @@ function authorities(dir: string): [x509.X509Certificate, ...x509.X509Certificat
       remedy: 'Make an authority in another folder, or restore this one from a backup',
     });
   return [first, ...others];
-}
-
-async function readKey(dir: string) {
-  const [der] = x509.PemConverter.decode(readText(join(dir, 'ca.key')));
-  return webcrypto.subtle.importKey('pkcs8', der ?? new ArrayBuffer(0), keyAlgorithm, false, ['sign']);
 }
 
 function readText(path: string): string {
@@ -174,25 +111,13 @@ function readText(path: string): string {
   }
 }
 
-interface Pair {
-  certificates: x509.X509Certificate[];
-  key: webcrypto.CryptoKey;
-  replace: boolean | undefined;
-}
-
 /** The key first: who finds a certificate finds its key. In a replacement readers must check that the two fit. */
-async function writePair(dir: string, name: string, pair: Pair): Promise<KeyPairFiles> {
+function writePair(dir: string, name: string, { cert, key }: Pair, replace = false): KeyPairFiles {
   const files = { cert: join(dir, `${name}.crt`), key: join(dir, `${name}.key`) };
-  const replace = pair.replace ?? false;
   // A key without its certificate would not be worth having: look for both before the first is written.
   for (const path of Object.values(files)) if (!replace && existsSync(path)) throw existsAlready(path);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const der = await webcrypto.subtle.exportKey('pkcs8', pair.key);
-  writeWhole(files.key, `${x509.PemConverter.encode(der, 'PRIVATE KEY')}\n`, { mode: 0o600, replace });
-  writeWhole(files.cert, pem(pair.certificates), { mode: 0o644, replace });
+  writeWhole(files.key, key, { mode: 0o600, replace });
+  writeWhole(files.cert, cert, { mode: 0o644, replace });
   return files;
-}
-
-function pem(certificates: x509.X509Certificate[]): string {
-  return certificates.map((certificate) => `${certificate.toString('pem')}\n`).join('');
 }

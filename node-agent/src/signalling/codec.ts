@@ -1,4 +1,5 @@
 /** Messages and replies to bytes and back: JSON, with lists of flows by columns (flows.ts). What is read is checked. Pure. */
+import { isNodeName } from '@serval/kube-runtime';
 import type {
   Difference,
   OutcomeWord,
@@ -26,7 +27,6 @@ import {
 } from './fields.js';
 import { addressFamily } from './addresses.js';
 import { maxFlows, peerFlows, targetFlows } from './flows.js';
-import { isNodeName } from './identity.js';
 import type { AnyAccepted, AnyKind, AnyMessage, AnyReply } from './kinds.js';
 import { reportFields, sentReport, uid } from './report.js';
 

@@ -3,10 +3,11 @@ import { X509Certificate } from 'node:crypto';
 import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { ServalError } from '@serval/api';
+import { certifiedNode } from '@serval/kube-runtime';
 import type { Endpoint } from '../datapath/types.js';
 import type { NodeName } from '../protocol/messages.js';
 import { secureContext, type Identity } from './credentials.js';
-import { certificateFault, certificateFaults, certifiedNode, type CertificateFault } from './identity.js';
+import { certificateFault, certificateFaults, type CertificateFault } from './identity.js';
 import { Pings } from './pings.js';
 import { connectionWindow, refusedCertificate, maxSessionMemory, settings } from './wire.js';
 

@@ -3,8 +3,8 @@ import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import type { SecureContextOptions } from 'node:tls';
 import { ServalError } from '@serval/api';
+import { certificateBlocks, certifiedNode } from '@serval/kube-runtime';
 import type { NodeName } from '../protocol/messages.js';
-import { certifiedNode } from './identity.js';
 
 /** Paths of PEM files. `ca` may hold several authorities. */
 export interface CredentialFiles {
@@ -121,8 +121,7 @@ function readIdentity(files: CredentialFiles): Identity {
 }
 
 function certificates(text: string): X509Certificate[] {
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block));
+  return certificateBlocks(text).map((block) => new X509Certificate(block));
 }
 
 function parsed<Value>(path: string, parse: () => Value): Value {

@@ -38,7 +38,7 @@ export function existsAlready(path: string): ServalError {
   });
 }
 
-function syncFolder(path: string): void {
+export function syncFolder(path: string): void {
   const folder = openSync(path, 'r');
   try {
     fsyncSync(folder);

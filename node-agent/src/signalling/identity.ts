@@ -1,30 +1,5 @@
-/** Who is at the other end of a connection: the node name in a verified certificate. */
+/** Why the certificate at the other end of a connection is refused, and who issued it. */
 import type { X509Certificate } from 'node:crypto';
-import type { NodeName } from '../protocol/messages.js';
-
-const prefix = 'spiffe://serval/node/';
-const label = '[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?';
-const namePattern = new RegExp(`^${label}(?:\\.${label})*$`);
-
-/** A node's name is a DNS subdomain, as Kubernetes has it: at most 253 characters. */
-export function isNodeName(text: string): boolean {
-  return text.length <= 253 && namePattern.test(text);
-}
-
-export function nodeUri(node: NodeName): string {
-  return prefix + node;
-}
-
-/**
- * The node that a certificate was issued to: its one subject alternative name, a URI. Anything else in there, a second
- * name too, makes it no certificate of a node. The common name is for people and does not count.
- */
-export function certifiedNode(alternativeNames: string | undefined): NodeName | undefined {
-  const uri = `URI:${prefix}`;
-  if (alternativeNames?.startsWith(uri) !== true) return undefined;
-  const node = alternativeNames.slice(uri.length);
-  return isNodeName(node) ? node : undefined;
-}
 
 /** Why a certificate is refused. Stable names: counters have them as labels. */
 export const certificateFaults = {

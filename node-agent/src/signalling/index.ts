@@ -22,5 +22,5 @@ export { messageKinds } from './codec.js';
 export type { AnyKind, AnyMessage, AnyReply } from './kinds.js';
 export type { NodeReport, ReplicaFlows, ReportMessage, ReportReply, SentReport } from './report.js';
 export { seeded } from './seeded.js';
-export { certificateFaults, isNodeName, type CertificateFault } from './identity.js';
+export { certificateFaults, type CertificateFault } from './identity.js';
 export { decodeMessage, decodeReply, encodeMessage, encodeReply } from './codec.js';

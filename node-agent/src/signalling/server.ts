@@ -11,15 +11,10 @@ import {
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ServalError, type ErrorCode } from '@serval/api';
+import { certifiedNode } from '@serval/kube-runtime';
 import type { NodeName } from '../protocol/messages.js';
 import { secureContext, type Credentials, type Identity } from './credentials.js';
-import {
-  certificateFault,
-  certificateFaults,
-  certifiedNode,
-  issuedBy,
-  type CertificateFault,
-} from './identity.js';
+import { certificateFault, certificateFaults, issuedBy, type CertificateFault } from './identity.js';
 import { answerMessage, type MessageHandler } from './message-route.js';
 import { answerImages, type ImagesReceiver } from './images-route.js';
 import type { Interfere } from './interference.js';

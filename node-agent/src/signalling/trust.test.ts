@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import * as x509 from '@peculiar/x509';
 import type { ServalError } from '@serval/api';
+import { nodeUri } from '@serval/kube-runtime';
 import type { Endpoint } from '../datapath/types.js';
 import type { Abort } from '../protocol/messages.js';
 import { issueNode, makeAuthority, retireAuthorities, rotateAuthority } from './certificates.js';
@@ -15,7 +16,7 @@ import type { SignallingClient } from './client.js';
 import { Cluster, until } from './cluster.fixture.js';
 import { encodeMessage } from './codec.js';
 import { Credentials } from './credentials.js';
-import { nodeUri, type CertificateFault } from './identity.js';
+import type { CertificateFault } from './identity.js';
 import { post, rawSession } from './raw.fixture.js';
 import type { SignallingServer } from './server.js';
 
