@@ -2,6 +2,8 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ServalError } from '@serval/api';
 import { logLevels, type LogLevel } from '@serval/kube-runtime';
+import { defaultTimes } from './certificates/authority-plan.js';
+import type { AgentAccount } from './certificates/rules.js';
 
 export interface Settings {
   kubeconfig?: string;
@@ -10,6 +12,12 @@ export interface Settings {
   metricsAddress: string;
   metricsPort: number;
   logLevel: LogLevel;
+  /** absent: nothing is signed */
+  agentAccount?: AgentAccount;
+  /** ms, as AuthorityTimes has them */
+  certificateLife: number;
+  authorityLife: number;
+  authorityNotice: number;
 }
 
 export interface Actions {
@@ -48,6 +56,26 @@ export async function runCommandLine(
     .option('--identity <name>', 'of this process among them', defaults.identity)
     .option('--metrics-address <address>', 'where /metrics, /healthz and /readyz are', '0.0.0.0')
     .option('--metrics-port <port>', 'and at which port; 0 is any that is free', port, 8080)
+    .option(
+      '--agent-account <namespace:name>',
+      "the agents' service account, whose requests for certificates it signs; default: it signs none",
+      account,
+    )
+    .addOption(
+      new Option('--certificate-life <time>', 'a certificate is valid for so long')
+        .argParser(duration)
+        .default(defaultTimes.certificateMs, '30d'),
+    )
+    .addOption(
+      new Option('--authority-life <time>', 'and an authority')
+        .argParser(duration)
+        .default(defaultTimes.lifeMs, '365d'),
+    )
+    .addOption(
+      new Option('--authority-notice <time>', 'a new authority is published for so long before it signs')
+        .argParser(duration)
+        .default(defaultTimes.noticeMs, '1d'),
+    )
     .addOption(new Option('--log-level <level>', 'how much it says').choices(logLevels).default('info'))
     .configureOutput({ writeOut: actions.print, writeErr: actions.printError })
     .exitOverride()
@@ -69,4 +97,19 @@ function port(text: string): number {
   const number = Number(text);
   if (/^\d{1,5}$/.test(text) && number <= 65_535) return number;
   throw new InvalidArgumentError('Give a number from 0 to 65535.');
+}
+
+function account(text: string): AgentAccount {
+  const [, namespace, name] = /^([a-z0-9][-a-z0-9]*):([a-z0-9][-a-z0-9.]*)$/.exec(text) ?? [];
+  if (namespace !== undefined && name !== undefined) return { namespace, name };
+  throw new InvalidArgumentError('Write NAMESPACE:NAME.');
+}
+
+const units: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function duration(text: string): number {
+  const [, count, unit = ''] = /^([1-9]\d{0,5})([smhd])$/.exec(text) ?? [];
+  const ms = units[unit];
+  if (count !== undefined && ms !== undefined) return Number(count) * ms;
+  throw new InvalidArgumentError('Write a whole number and s, m, h or d: 30d.');
 }

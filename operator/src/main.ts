@@ -3,10 +3,12 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { ServalError } from '@serval/api';
 import { makeLog } from '@serval/kube-runtime';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { runCommandLine, type Settings } from './command-line.js';
-import { startOperator } from './operator.js';
+import { timesTrouble } from './certificates/authority-plan.js';
+import { startOperator, type OperatorOptions } from './operator.js';
 
 const packageFile = new URL('../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
@@ -27,6 +29,7 @@ async function run(settings: Settings): Promise<void> {
     // A container that is started again has the same name: by chance it is told from the one before.
     identity: `${settings.identity}-${randomBytes(4).toString('hex')}`,
     metrics: { address: settings.metricsAddress, port: settings.metricsPort },
+    ...certificatesOf(settings),
   });
   // Also while it waits for an API server: what has not begun needs no end.
   const started = await Promise.race([operator, told.then(() => undefined)]);
@@ -35,6 +38,20 @@ async function run(settings: Settings): Promise<void> {
   await told;
   await started.stop();
   await client.close();
+}
+
+/** @throws ServalError ERR_BAD_INPUT where authorities could not follow each other */
+function certificatesOf(settings: Settings): Pick<OperatorOptions, 'certificates'> {
+  const { agentAccount: account, authorityLife, authorityNotice, certificateLife } = settings;
+  if (account === undefined) return {};
+  const times = { lifeMs: authorityLife, noticeMs: authorityNotice, certificateMs: certificateLife };
+  const reason = timesTrouble(times);
+  if (reason === undefined) return { certificates: { account, times } };
+  throw new ServalError('ERR_BAD_INPUT', {
+    subject: '--authority-life',
+    reason,
+    remedy: 'Give a longer --authority-life, or a shorter --certificate-life and --authority-notice',
+  });
 }
 
 process.exitCode = await runCommandLine(

@@ -8,6 +8,8 @@ export interface MetricSources {
   depths: () => Readonly<Record<string, number>>;
   /** the longest that one of the watches has said nothing, ms */
   silentMs: () => number;
+  /** when the authority that signs certificates ends, ms since 1970; undefined: none is known here */
+  authorityUntil: () => number | undefined;
   /** Events that were written, left out, given up */
   events: () => { written: number; dropped: number; failed: number };
 }
@@ -40,6 +42,13 @@ export class OperatorMetrics {
     labelNames: ['controller'],
     registers: [this.registry],
   });
+  /** labels: decision (approved, signed, denied, failed) */
+  readonly certificates = new Counter({
+    name: 'serval_operator_certificate_requests_total',
+    help: 'Requests of agents for certificates, by what was decided',
+    labelNames: ['decision'],
+    registers: [this.registry],
+  });
   /** labels: kind */
   readonly watchErrors = new Counter({
     name: 'serval_operator_watch_errors_total',
@@ -61,6 +70,11 @@ export class OperatorMetrics {
       'watch_silent_seconds',
       'The longest that one of the watches has said nothing',
       () => sources.silentMs() / 1_000,
+    );
+    this.read(
+      'authority_expiry_seconds',
+      'Until the authority of certificates ends; NaN: not known here',
+      () => secondsUntil(sources.authorityUntil()),
     );
     this.readEach('queue_depth', 'Objects that wait to be looked at', 'controller', sources.depths);
     this.readEach('events', 'Events about objects since the start', 'outcome', () => ({
@@ -95,4 +109,8 @@ export class OperatorMetrics {
       },
     });
   }
+}
+
+function secondsUntil(ms: number | undefined): number {
+  return ms === undefined ? NaN : (ms - Date.now()) / 1_000;
 }

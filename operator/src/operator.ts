@@ -3,8 +3,15 @@
  * copies too, so that it can begin at once.
  */
 import { apiVersion, type Kind } from '@serval/api';
-import { startMetricsServer, type Logger } from '@serval/kube-runtime';
+import { startMetricsServer, type Logger, type Work } from '@serval/kube-runtime';
 import { Events, KubernetesStore, LeaderElection, type KubeClient } from '@serval/kube-runtime/kubernetes';
+import {
+  startCertificates,
+  type RunningCertificates,
+  type ToldOfCertificate,
+} from './certificates/runner.js';
+import type { AuthorityTimes } from './certificates/authority-plan.js';
+import type { AgentAccount } from './certificates/rules.js';
 import { OperatorMetrics } from './metrics.js';
 import { fieldManager, type Told } from './services/controller.js';
 import { labelValue, serviceLabel } from './services/plan.js';
@@ -19,6 +26,8 @@ export interface OperatorOptions {
   /** of this process alone */
   identity: string;
   metrics: { address: string; port: number };
+  /** signs certificates of agents; absent: somebody else does */
+  certificates?: { account: AgentAccount; times: AuthorityTimes };
   /** of the election, ms: as LeaderOptions has them */
   times?: { leaseMs: number; renewMs: number; retryMs: number };
 }
@@ -51,13 +60,18 @@ class RunningOperator implements Operator {
   private readonly election: LeaderElection;
   private store: KubernetesStore | undefined;
   private leading: Running | undefined;
+  private certificates: RunningCertificates | undefined;
   private closeServer: () => Promise<void> = () => Promise.resolve();
 
   constructor(private readonly options: OperatorOptions) {
     const { client, log, version, namespace, identity, times = defaultTimes } = options;
     this.metrics = new OperatorMetrics(version, {
       isLeading: () => this.isLeading(),
-      depths: () => ({ services: this.leading?.depth() ?? 0 }),
+      depths: () => ({
+        services: this.leading?.depth() ?? 0,
+        certificates: this.certificates?.depth() ?? 0,
+      }),
+      authorityUntil: () => this.certificates?.authorityUntil(),
       silentMs: () => this.store?.silentFor() ?? 0,
       events: () => this.events.figures,
     });
@@ -122,39 +136,66 @@ class RunningOperator implements Operator {
       client,
       store: this.store,
       tell: (told) => this.tell(told),
-      onError: (what, error) => {
-        this.metrics.errors.inc({ controller: 'services' });
-        log.warn({ err: error, what }, 'failed, and is tried again');
-      },
       onWatchError: (error) => this.watchBroke('Service', error),
-      onWorked: ({ queuedMs, workedMs }) => {
-        this.metrics.queued.observe({ controller: 'services' }, queuedMs / 1_000);
-        this.metrics.worked.observe({ controller: 'services' }, workedMs / 1_000);
-      },
+      ...this.counted('services'),
     });
+    this.certificates = this.startCertificates();
     await ended(signal);
-    await this.leading.stop();
+    await Promise.all([this.leading.stop(), this.certificates?.stop()]);
     this.leading = undefined;
+    this.certificates = undefined;
+  }
+
+  private startCertificates(): RunningCertificates | undefined {
+    const { client, log, namespace, certificates } = this.options;
+    if (certificates === undefined) return undefined;
+    return startCertificates({
+      client,
+      namespace,
+      ...certificates,
+      tell: (told) => {
+        log.info({ about: told.object.name, reason: told.reason }, told.message);
+        this.record(told);
+      },
+      onWatchError: (error) => this.watchBroke('CertificateSigningRequest', error),
+      onDecided: (decision) => this.metrics.certificates.inc({ decision }),
+      ...this.counted('certificates'),
+    });
+  }
+
+  /** What is told of a controller's work in the log and the metrics. */
+  private counted(controller: string): {
+    onError: (what: string, error: unknown) => void;
+    onWorked: (work: Work) => void;
+  } {
+    return {
+      onError: (what, error) => {
+        this.metrics.errors.inc({ controller });
+        this.options.log.warn({ err: error, what }, 'failed, and is tried again');
+      },
+      onWorked: ({ queuedMs, workedMs }) => {
+        this.metrics.queued.observe({ controller }, queuedMs / 1_000);
+        this.metrics.worked.observe({ controller }, workedMs / 1_000);
+      },
+    };
   }
 
   private tell({ object, type, reason, message }: Told): void {
     const { name, namespace, uid } = object.metadata;
-    this.events.record({
-      object: { apiVersion, kind: object.kind, name, namespace, uid },
-      type,
-      reason,
-      message,
-      action: 'Reconcile',
-    });
+    this.record({ object: { apiVersion, kind: object.kind, name, namespace, uid }, type, reason, message });
   }
 
-  private watchBroke(kind: Kind | 'Service', error: unknown): void {
+  private record(told: ToldOfCertificate): void {
+    this.events.record({ ...told, action: 'Reconcile' });
+  }
+
+  private watchBroke(kind: Kind | 'Service' | 'CertificateSigningRequest', error: unknown): void {
     this.metrics.watchErrors.inc({ kind });
     this.options.log.warn({ err: error, kind }, 'a watch broke; it is begun again');
   }
 
   private stuck(): string | undefined {
-    const ms = this.leading?.longestRunMs() ?? 0;
+    const ms = Math.max(this.leading?.longestRunMs() ?? 0, this.certificates?.longestRunMs() ?? 0);
     return ms < stuckMs ? undefined : `an object has been worked on for ${Math.round(ms / 1_000)} s`;
   }
 }
