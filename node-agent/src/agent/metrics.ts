@@ -134,6 +134,14 @@ export class AgentMetrics {
     this.server = server;
   }
 
+  /** @param expiresAt of this node's certificate, ms since 1970 */
+  certifiedUntil(expiresAt: () => number): void {
+    const help = "Until this node's certificate ends; less than nothing: it has ended";
+    this.gauge('agent_certificate_expiry_seconds', help, [], (gauge) =>
+      gauge.set((expiresAt() - Date.now()) / 1_000),
+    );
+  }
+
   /** Before the protocol has heard of it; what the protocol itself refuses is in `refusals`. */
   private turnedAway(): void {
     const counters = (): TurnedAway | undefined => this.server?.counters();

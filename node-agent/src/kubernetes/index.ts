@@ -19,6 +19,13 @@ import { PodPlaces } from './pod-places.js';
 import { Registration } from './registration.js';
 import { kubernetesSandboxes } from './sandboxes.js';
 
+export {
+  keepCertificate,
+  type CertificateOptions,
+  type CertificateTimes,
+  type KeptCertificate,
+} from './certificate.js';
+export { filesOfNode } from './certificate-rules.js';
 export { MigrationFollower } from './migration-follower.js';
 export { sourcePart, TargetSteps } from './steps.js';
 
