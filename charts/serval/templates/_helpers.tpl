@@ -14,6 +14,13 @@
 {{- define "serval.operator" -}}{{ include "serval.fullname" . }}-operator{{- end -}}
 {{- define "serval.agent" -}}{{ include "serval.fullname" . }}-agent{{- end -}}
 
+{{/* Not empty where the operator signs certificates of agents. */}}
+{{- define "serval.signs" -}}
+{{- if and .Values.agent.enabled (eq .Values.certificates.mode "csr") (eq .Values.certificates.signerName "serval.io/agent") -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- define "serval.labels" -}}
 app.kubernetes.io/name: serval
 app.kubernetes.io/instance: {{ .Release.Name }}
