@@ -177,10 +177,13 @@ export class TestNode {
     return new TestNode(name, kept, credentials, server, new SignallingClient({ credentials }), port);
   }
 
-  /** By mutual TLS. @throws where either refuses the other */
+  /** By mutual TLS, on the connection that stands and on a new one. @throws where either refuses the other */
   async greet(other: TestNode): Promise<void> {
     const message = { kind: 'abort', migration: '0123456789abcdef' } as const;
-    await this.client.request(other.name, { address: loopback, port: other.port }, message);
+    const address = { address: loopback, port: other.port };
+    await this.client.request(other.name, address, message);
+    const another = new SignallingClient({ credentials: this.credentials });
+    await another.request(other.name, address, message).finally(() => another.close());
   }
 
   get refusedCertificates(): number {

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeRequest, newKeys, keyPem } from '@serval/kube-runtime/x509';
 import type { KubeClient } from '@serval/kube-runtime/kubernetes';
+import { AuthorityKeeper } from '@serval/operator';
 import { requireRoot } from '../lab/processes.js';
 import {
   CertificateWorld,
@@ -54,8 +55,8 @@ describe('certificates of nodes', () => {
   const requestOf = (name: string): Promise<SigningRequest> =>
     world.admin.request<SigningRequest>({ path: `${requests}/${name}` });
   const dataOf = (path: string): Promise<Data> => world.admin.request<Data>({ path });
-  const trusted = async (): Promise<X509Certificate[]> => {
-    const blocks = (await dataOf(configMap)).data['ca.crt']?.match(
+  const trusted = async (where = namespace): Promise<X509Certificate[]> => {
+    const blocks = (await dataOf(configMap.replace(namespace, where))).data['ca.crt']?.match(
       /-----BEGIN[^-]+-----[^-]+-----END[^-]+-----/g,
     );
     return (blocks ?? []).map((block) => new X509Certificate(block));
@@ -63,7 +64,7 @@ describe('certificates of nodes', () => {
   const certificateOf = (node: TestNode): X509Certificate =>
     new X509Certificate(readFileSync(node.kept.files.cert));
 
-  /** Requests both ways, over new connections too, until the work is done: how many, and what was refused. */
+  /** Greetings both ways until the work is done: how many, and what was refused. */
   async function talking(work: Promise<unknown>): Promise<{ greetings: number; failures: string[] }> {
     const talk = { greetings: 0, failures: [] as string[] };
     let isDone = false;
@@ -119,6 +120,10 @@ describe('certificates of nodes', () => {
       body: { metadata: { name: stranger }, roleRef, subjects },
     });
     const agent = await world.client('serval-agent', 'node-a');
+    const forged = {
+      username: `system:serviceaccount:${namespace}:serval-agent`,
+      extra: { 'authentication.kubernetes.io/node-name': ['node-b'] },
+    };
     const cases: Array<
       [name: string, client: KubeClient, node: string, more: object, reason: string, words: RegExp]
     > = [
@@ -133,6 +138,15 @@ describe('certificates of nodes', () => {
       ],
       ['an-admin', world.admin, 'node-a', {}, 'NotAnAgent', /was made by admin/],
       ['unbound', await world.client('serval-agent'), 'node-a', {}, 'TokenNotBound', /bound to no pod/],
+      [
+        // What a request says of its maker the API server writes over.
+        'forged',
+        agent,
+        'node-b',
+        forged,
+        'OtherNode',
+        /on node node-a/,
+      ],
       [
         'usages',
         agent,
@@ -216,6 +230,32 @@ describe('certificates of nodes', () => {
     expect(failures).toEqual([]);
     expect(greetings).toBeGreaterThan(100);
     expect(a.refusedCertificates + b.refusedCertificates).toBe(0);
+  });
+
+  it('are of one authority, however many begin at once', async () => {
+    const metadata = { name: 'race' };
+    await world.admin.request({ method: 'POST', path: '/api/v1/namespaces', body: { metadata } });
+    const times = { lifeMs: 3_600_000, noticeMs: 60_000, certificateMs: 60_000 };
+    const keepers = Array.from(
+      { length: 6 },
+      () => new AuthorityKeeper({ client: world.admin, namespace: 'race', times, tell: () => undefined }),
+    );
+    const keep = (): Promise<unknown> => Promise.all(keepers.map((keeper) => keeper.keep()));
+    await keep();
+    const certs = new Set(keepers.map((keeper) => keeper.current?.cert));
+    expect(certs.size).toBe(1);
+    const [only] = await trusted('race');
+    expect(only?.fingerprint256).toBe(new X509Certificate([...certs][0] ?? '').fingerprint256);
+    // And one follows it, however many see at once that it is time.
+    const contentType = 'application/merge-patch+json';
+    const body = { metadata: { annotations: { 'serval.io/rotate': 'now' } } };
+    const path = secret.replace(namespace, 'race');
+    await world.admin.request({ method: 'PATCH', path, contentType, body });
+    await keep();
+    const [first, next, ...others] = await trusted('race');
+    expect([first?.fingerprint256, others]).toEqual([only?.fingerprint256, []]);
+    const kept = Buffer.from((await dataOf(path)).data['next.crt'] ?? '', 'base64');
+    expect(new X509Certificate(kept).fingerprint256).toBe(next?.fingerprint256);
   });
 
   it('are of another authority when that is changed, with connections both ways all the time', async () => {

@@ -78,6 +78,9 @@ describe('the chart', () => {
     ['agent.logLevel=loud', /logLevel/],
     ['agent.metrics.port=99999', /port/],
     ['image.pullPolicy=Sometimes', /pullPolicy/],
+    ['certificates.mode=secret', /certificates.*secretName/s],
+    ['certificates.life=30', /certificates.*life/s],
+    ['certificates.signerName=mine', /signerName/],
   ])('refuses %s, and names it', (value, words) => {
     const { code, error } = ask('template', 'serval', chart, '--set', value);
     expect(code).not.toBe(0);
@@ -138,13 +141,13 @@ describe('the chart', () => {
     expect(left.sort()).toEqual(kept);
   });
 
-  it('has nothing that the API server does not know', async () => {
-    const text = must(
-      'template',
-      'serval',
-      chart,
-      ...['--namespace', namespace, '--set', 'agent.enabled=true,monitoring.dashboard.enabled=true'],
-    );
+  it.each([
+    'monitoring.dashboard.enabled=true',
+    'certificates.mode=secret,certificates.secretName=nodes',
+    'certificates.signerName=clusterissuers.cert-manager.io/serval',
+  ])('has nothing that the API server does not know, with %s', async (values) => {
+    const set = ['--namespace', namespace, '--set', `agent.enabled=true,${values}`];
+    const text = must('template', 'serval', chart, ...set);
     const kinds = await kindsOf(admin);
     const things = parseAllDocuments(text).map((document) => document.toJS() as Thing);
     expect(things.length).toBeGreaterThan(20);
@@ -252,6 +255,19 @@ describe('the chart', () => {
       code: 'ERR_NO_PERMISSION',
     });
     await own.close();
+  });
+
+  it('gives no rights about certificates where somebody else makes them', () => {
+    const rights = (values: string): string[] => {
+      const text = must('template', 'serval', chart, '--set', values);
+      const words = ['certificatesigningrequests', 'signers', 'secrets', 'serval-ca', '--agent-account'];
+      return words.filter((word) => new RegExp(`(^|[\\s[])${word}\\b`, 'm').test(text.replace(/ #.*/g, '')));
+    };
+    expect(rights('agent.enabled=false')).toEqual([]);
+    expect(rights('agent.enabled=true,certificates.mode=secret,certificates.secretName=nodes')).toEqual([]);
+    const asked = ['certificatesigningrequests', 'serval-ca'];
+    expect(rights('agent.enabled=true,certificates.signerName=example.com/x')).toEqual(asked);
+    expect(rights('agent.enabled=true')).toHaveLength(5);
   });
 
   it('binds an agent to its own node', async () => {
