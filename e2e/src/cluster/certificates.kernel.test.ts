@@ -236,9 +236,11 @@ describe('certificates of nodes', () => {
     const metadata = { name: 'race' };
     await world.admin.request({ method: 'POST', path: '/api/v1/namespaces', body: { metadata } });
     const times = { lifeMs: 3_600_000, noticeMs: 60_000, certificateMs: 60_000 };
+    const told: string[] = [];
+    const tell = ({ reason }: { reason: string }): void => void told.push(reason);
     const keepers = Array.from(
       { length: 6 },
-      () => new AuthorityKeeper({ client: world.admin, namespace: 'race', times, tell: () => undefined }),
+      () => new AuthorityKeeper({ client: world.admin, namespace: 'race', times, tell }),
     );
     const keep = (): Promise<unknown> => Promise.all(keepers.map((keeper) => keeper.keep()));
     await keep();
@@ -256,6 +258,7 @@ describe('certificates of nodes', () => {
     expect([first?.fingerprint256, others]).toEqual([only?.fingerprint256, []]);
     const kept = Buffer.from((await dataOf(path)).data['next.crt'] ?? '', 'base64');
     expect(new X509Certificate(kept).fingerprint256).toBe(next?.fingerprint256);
+    expect(told).toEqual(['AuthorityMade', 'AuthorityMade']);
   });
 
   it('are of another authority when that is changed, with connections both ways all the time', async () => {

@@ -61,7 +61,15 @@ export function retirementWait({ from, until }: Held, spreadMs: number, random: 
 
 /** What can be shown to others. */
 export function isUsable(held: Held | undefined, now: number): boolean {
-  return held !== undefined && held.isTrusted && held.from <= now && now < held.until;
+  return held !== undefined && uselessness(held, now) === undefined;
+}
+
+/** Why it can't be shown to others, in words. */
+export function uselessness({ from, until, isTrusted }: Held, now: number): string | undefined {
+  if (!isTrusted) return 'it is of an authority that serval-ca does not name yet';
+  if (until <= now) return 'it has ended already: see whether the clock of this node is right';
+  if (from > now) return 'it is not valid yet: see whether the clock of this node is right';
+  return undefined;
 }
 
 const mostOfNode = 200;

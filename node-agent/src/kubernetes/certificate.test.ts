@@ -3,11 +3,16 @@ import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeLog } from '@serval/kube-runtime';
+import { makeLog, systemClock } from '@serval/kube-runtime';
 import { newAuthority, type Pair } from '@serval/kube-runtime/x509';
 import { Credentials } from '../signalling/credentials.js';
 import { until } from '../signalling/cluster.fixture.js';
-import { keepCertificate, type CertificateTimes, type KeptCertificate } from './certificate.js';
+import {
+  keepCertificate,
+  type CertificateOptions,
+  type CertificateTimes,
+  type KeptCertificate,
+} from './certificate.js';
 import { FakeSigner, signedBy } from './signer.fixture.js';
 
 const dayMs = 86_400_000;
@@ -40,9 +45,7 @@ describe("a node's certificate", () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  async function keep(
-    more: { signal?: AbortSignal; times?: CertificateTimes } = {},
-  ): Promise<KeptCertificate> {
+  async function keep(more: Partial<CertificateOptions> = {}): Promise<KeptCertificate> {
     const destination = { write: (line: string) => void (words += line) };
     const log = makeLog({ level: 'info', base: {}, destination });
     const given = { client: signer.client, node: 'n1', dir, caNamespace: 'sys', log, times, ...more };
@@ -166,6 +169,28 @@ describe("a node's certificate", () => {
     signer.publish(one.cert + two.cert);
     await waiting;
     expect(isBy(two)).toBe(true);
+  });
+
+  it('that has ended when it comes is not asked for without a pause', async () => {
+    signer.answer = signedBy(one, 1);
+    const end = new AbortController();
+    const waiting = keep({ signal: end.signal });
+    await until('it is told', () => words.includes('it has ended already'));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(signer.requests.size).toBeLessThan(60);
+    end.abort();
+    await expect(waiting).rejects.toThrow();
+  });
+
+  it('that is not valid yet by the clock of the node is waited for', async () => {
+    const clock = { ...systemClock, date: () => new Date(Date.now() - dayMs) };
+    const end = new AbortController();
+    const waiting = keep({ signal: end.signal, clock });
+    await until('it is told', () => words.includes('it is not valid yet'));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(signer.requests.size).toBe(1);
+    end.abort();
+    await expect(waiting).rejects.toThrow();
   });
 
   it('of another node is not used', async () => {

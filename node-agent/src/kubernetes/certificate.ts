@@ -20,6 +20,7 @@ import {
   renewalPart,
   requestName,
   retirementWait,
+  uselessness,
   type Ask,
   type Held,
 } from './certificate-rules.js';
@@ -200,17 +201,17 @@ class CertificateKeeper implements KeptCertificate {
   private take(name: string, key: NodeKey, certificate: string): void {
     const held = heldOf(certificate, key.key, this.options.node, this.ca);
     if (typeof held === 'string') return this.refused(name, key, held);
-    if (!held.isTrusted) {
-      this.options.log.warn(
-        { request: name },
-        'the certificate is of an authority that serval-ca does not name yet',
-      );
+    const trouble = uselessness(held, this.date());
+    if (trouble !== undefined) {
+      this.options.log.warn({ request: name, reason: trouble }, 'a new certificate can not be used');
+      // One that was asked for long ago may have ended meanwhile: the next has a key of its own.
+      if (held.until <= this.date()) this.folder.drop(key.name);
       return this.wait();
     }
-    // One that was asked for long ago may have ended meanwhile: the next has a key of its own.
-    if (held.until <= this.date()) return this.folder.drop(key.name);
     this.folder.install(key.name, certificate);
     this.waits.reset();
+    // Whatever is wrong with clocks or lives of certificates, nobody is asked without a pause.
+    this.notBefore = this.date() + this.times.firstWaitMs;
     this.refusals.reset();
     this.look();
     // Whoever signs has signed: it is not asked again for the same list's sake.
