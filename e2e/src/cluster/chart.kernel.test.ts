@@ -115,14 +115,14 @@ describe('the chart', () => {
       '--namespace',
       namespace,
       '--set',
-      'operator.replicas=3,agent.enabled=true',
+      'operator.replicas=3,agent.enabled=false',
     );
     expect(await replicas()).toBe(3);
     const installed = names(must('get', 'manifest', 'serval', '--namespace', namespace));
-    expect(installed).toContain('DaemonSet serval-agent');
+    expect(installed).not.toContain('DaemonSet serval-agent');
     must('rollback', 'serval', '1', '--namespace', namespace);
     expect(await replicas()).toBe(2);
-    expect(await labelled(admin, ofRelease)).not.toContain('DaemonSet serval-agent');
+    expect(await labelled(admin, ofRelease)).toContain('DaemonSet serval-agent');
     // What Kubernetes makes of it, pods and all, it takes away itself.
     expect(await labelled(admin, ofRelease)).toContainEqual(expect.stringMatching(/^Pod serval-operator-/));
     must('uninstall', 'serval', '--namespace', namespace);

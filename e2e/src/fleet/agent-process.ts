@@ -84,7 +84,7 @@ export class AgentProcess<On extends Pick<Host, 'name' | 'spawn'> = Host> {
   }
 
   /** Resolves when it says that it is ready. */
-  async start(): Promise<void> {
+  async start(patienceMs = startMs): Promise<void> {
     const log = openSync(this.log, 'a');
     const child = this.host.spawn(
       process.execPath,
@@ -93,7 +93,7 @@ export class AgentProcess<On extends Pick<Host, 'name' | 'spawn'> = Host> {
     );
     closeSync(log);
     this.#child = child;
-    const deadline = performance.now() + startMs;
+    const deadline = performance.now() + patienceMs;
     for (;;) {
       const status = await this.status().catch(() => undefined);
       if (status?.ready) return;

@@ -1,21 +1,17 @@
 /** A cluster in a lab: a real control plane, an agent in Kubernetes mode on every host, and somebody who runs the pods. */
-import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { ServalError } from '@serval/api';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { defaultCriuPath } from '@serval/node-agent';
 import { accountKubeconfig, chart, ControlPlane, Helm, type ControlPlaneOptions } from '../cluster/index.js';
 import type { Host, Lab } from '../lab/index.js';
-import { AgentProcess, servald } from './agent-process.js';
+import { AgentProcess } from './agent-process.js';
 import { ApiRoad } from './api-road.js';
 import { metricsPort, signallingPort } from './fleet.js';
 import { LabKubelet } from './kubelet.js';
 import { OperatorProcess } from './operator-process.js';
-
-const run = promisify(execFile);
 
 /** Where the chart is installed. */
 export const systemNamespace = 'serval-system';
@@ -23,6 +19,9 @@ export const systemNamespace = 'serval-system';
 export interface KubeFleetOptions {
   controlPlane?: ControlPlaneOptions;
 }
+
+/** The first time an agent waits for its certificate, and so for the operator that signs it. */
+const firstStartMs = 60_000;
 
 /** Nobody here says that nodes live: the kubelets' leases would. */
 const patientManager = '--node-monitor-grace-period=3600s';
@@ -54,7 +53,7 @@ export class KubeFleet {
     try {
       fleet.installChart();
       await fleet.make();
-      await Promise.all([...fleet.agents.values()].map((agent) => agent.start()));
+      await Promise.all([...fleet.agents.values()].map((agent) => agent.start(firstStartMs)));
       return fleet;
     } catch (error) {
       await fleet.remove();
@@ -89,7 +88,7 @@ export class KubeFleet {
   private installChart(): void {
     const where = ['--namespace', systemNamespace, '--create-namespace'];
     const { code, error } = Helm.find().ask(
-      ['install', 'serval', chart, ...where, '--set', 'agent.enabled=true'],
+      ['install', 'serval', chart, ...where],
       this.plane.folder,
       this.plane.kubeconfigFile(this.plane.admin()),
     );
@@ -108,6 +107,7 @@ export class KubeFleet {
     const operator = OperatorProcess.start(kubeconfig, join(this.home, `${name}.log`), [
       ...['--lease-namespace', systemNamespace],
       ...['--identity', name],
+      ...['--agent-account', `${systemNamespace}:serval-agent`],
     ]);
     this.operators.push(operator);
     return operator;
@@ -120,27 +120,20 @@ export class KubeFleet {
 
   private async make(): Promise<void> {
     const { lab, plane, admin, home } = this;
-    const certificates = join(home, 'certificates');
-    mkdirSync(certificates);
-    await run(process.execPath, [servald, 'certs', 'init', certificates]);
     this.imagesDir = await lab.mount('tmpfs', 'images');
     this.road = await ApiRoad.build(lab, plane.admin().server, join(home, 'api.sock'));
     for (const host of lab.hosts) await this.declareNode(host);
     this.runner = await LabKubelet.start(lab, admin);
+    // Somebody has to sign the agents' certificates.
+    await this.startOperator('operator-1');
     for (const host of lab.hosts) {
-      await run(process.execPath, [servald, 'certs', 'issue', certificates, host.name]);
       const folder = join(home, host.name);
       const kubeconfig = await this.account('serval-agent', host.name);
       const config = {
-        kubernetes: { kubeconfig },
+        kubernetes: { kubeconfig, certificates: { namespace: systemNamespace } },
         slots: 8192,
         criu: defaultCriuPath(),
         signalling: { address: host.address4, port: signallingPort },
-        certificates: {
-          ca: join(certificates, 'ca.crt'),
-          cert: join(certificates, `${host.name}.crt`),
-          key: join(certificates, `${host.name}.key`),
-        },
         metrics: { address: host.address4, port: metricsPort },
       };
       const folders = {

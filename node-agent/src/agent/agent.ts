@@ -133,8 +133,12 @@ async function assemble(config: AgentConfig, version: string, log: Logger, close
   await announce(config, version, ground, log, closers);
 }
 
-function metricsOf({ datapath, resources }: Ground, core: ProtocolCore, version: string): AgentMetrics {
-  return new AgentMetrics(
+function metricsOf(
+  { datapath, resources, certifiedUntil }: Ground,
+  core: ProtocolCore,
+  version: string,
+): AgentMetrics {
+  const metrics = new AgentMetrics(
     {
       flows: () => flowsByState(datapath),
       drops: () => datapath.drops(),
@@ -143,6 +147,8 @@ function metricsOf({ datapath, resources }: Ground, core: ProtocolCore, version:
     },
     { version, node: process.version },
   );
+  if (certifiedUntil !== undefined) metrics.certifiedUntil(certifiedUntil);
+  return metrics;
 }
 
 function reportsOf(

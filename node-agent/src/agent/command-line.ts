@@ -57,6 +57,12 @@ function servald(version: string, actions: Actions): Command {
       '--kubeconfig <file>',
       'with --kubernetes: how to reach it; default: as kubectl finds it, in a pod its account',
     )
+    .option('--certificates <folder>', 'it has ca.crt, and NODE.crt and NODE.key of this node')
+    .option(
+      '--certificate-namespace <name>',
+      'with --kubernetes: ask for a certificate; there the ConfigMap serval-ca says who is trusted',
+    )
+    .option('--certificate-signer <name>', 'who is asked to sign; default: the operator')
     .option('--print-default-config', 'print a configuration with all defaults, and exit')
     .configureOutput({ writeOut: actions.print, writeErr: actions.printError })
     .exitOverride()
@@ -65,8 +71,9 @@ function servald(version: string, actions: Actions): Command {
     if (options.printDefaultConfig) return actions.print(defaultConfigText());
     if (options.config === undefined)
       return program.error('servald: --config FILE is missing', { exitCode: 2 });
-    if (options.kubeconfig !== undefined && options.kubernetes !== true)
-      return program.error('servald: --kubeconfig is of use with --kubernetes only', { exitCode: 2 });
+    const useless = inKubernetes.find((name) => options[name] !== undefined && options.kubernetes !== true);
+    if (useless !== undefined)
+      return program.error(`servald: ${flagOf(useless)} is of use with --kubernetes only`, { exitCode: 2 });
     await actions.run(await configuration(options.config, options));
   });
   addCerts(program, actions);
@@ -78,17 +85,28 @@ interface RunOptions {
   node?: string;
   kubernetes?: boolean;
   kubeconfig?: string;
+  certificates?: string;
+  certificateNamespace?: string;
+  certificateSigner?: string;
   printDefaultConfig?: boolean;
 }
 
-async function configuration(
-  file: string,
-  { node, kubernetes, kubeconfig }: RunOptions,
-): Promise<AgentConfig> {
+const inKubernetes = ['kubeconfig', 'certificateNamespace', 'certificateSigner'] as const;
+
+function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+async function configuration(file: string, options: RunOptions): Promise<AgentConfig> {
+  const { node, certificates, kubernetes, kubeconfig, certificateNamespace: namespace } = options;
+  const signer = options.certificateSigner;
+  const asked = namespace && { certificates: { namespace, ...(signer === undefined ? {} : { signer }) } };
+  const access = { ...(kubeconfig === undefined ? {} : { kubeconfig }), ...asked };
   try {
     return await loadConfig(file, {
       ...(node === undefined ? {} : { node }),
-      ...(kubernetes === true ? { kubernetes: kubeconfig === undefined ? {} : { kubeconfig } } : {}),
+      ...(certificates === undefined ? {} : { certificates }),
+      ...(kubernetes === true ? { kubernetes: access } : {}),
     });
   } catch (error) {
     if (!(error instanceof ServalError)) throw error;

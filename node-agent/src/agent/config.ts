@@ -5,7 +5,22 @@ import { compile, logLevels, type LogLevel } from '@serval/kube-runtime';
 import { parseDocument, stringify } from 'yaml';
 import { defaultDeadlines, type Deadlines } from '../protocol/deadlines.js';
 import { messageKinds, type Chances } from '../signalling/index.js';
+import { filesOfNode } from '../kubernetes/certificate-rules.js';
 import type { SandboxCommands } from './sandbox.js';
+
+export interface Kubernetes {
+  /** absent: as kubectl finds one; in a pod its service account */
+  kubeconfig?: string;
+  /** this node's certificate is asked for, by CertificateSigningRequests */
+  certificates?: {
+    /** of the ConfigMap serval-ca */
+    namespace: string;
+    /** default: the operator's */
+    signer?: string;
+  };
+  /** where the machine's own /proc is seen; elsewhere than at /proc its pids are of no use to this process: no pod moves by criu */
+  proc: string;
+}
 
 export interface AgentConfig {
   /** name of this node's ServalNode */
@@ -13,12 +28,7 @@ export interface AgentConfig {
   /** resources as YAML files; of no account where `kubernetes` is there */
   directory: string;
   /** resources as Kubernetes has them */
-  kubernetes?: {
-    /** absent: as kubectl finds one; in a pod its service account */
-    kubeconfig?: string;
-    /** where the machine's own /proc is seen; elsewhere than at /proc its pids are of no use to this process: no pod moves by criu */
-    proc: string;
-  };
+  kubernetes?: Kubernetes;
   /** what has to outlast the agent */
   stateDir: string;
   /** a mounted bpf file system, or where to mount one */
@@ -36,8 +46,8 @@ export interface AgentConfig {
     replicas: number;
   };
   signalling: { address: string; port: number };
-  /** PEM files; read again when they change */
-  certificates: { ca: string; cert: string; key: string };
+  /** PEM files; read again when they change; absent where they are asked for */
+  certificates?: { ca: string; cert: string; key: string };
   /** unix socket of the local API */
   socket: string;
   /** /metrics, /healthz and /readyz; port 0 is any that is free */
@@ -88,14 +98,20 @@ const deadlineFields = Object.fromEntries(
 const check = compile({
   type: 'object',
   additionalProperties: false,
-  required: ['node', 'certificates'],
+  required: ['node'],
   properties: {
     node: { type: 'string', format: 'name' },
     directory: path('/etc/serval/resources'),
     kubernetes: {
       type: 'object',
       additionalProperties: false,
-      properties: { kubeconfig: path(), proc: path('/proc') },
+      properties: {
+        kubeconfig: path(),
+        proc: path('/proc'),
+        certificates: section({ namespace: { type: 'string', format: 'name' }, signer: { type: 'string' } }, [
+          'namespace',
+        ]),
+      },
     },
     stateDir: path('/var/lib/serval'),
     bpffs: path('/sys/fs/bpf'),
@@ -141,7 +157,9 @@ const socketPathBytes = 107;
 /** What the command line says in place of the file. */
 export interface ConfigOverrides {
   node?: string;
-  kubernetes?: { kubeconfig?: string };
+  kubernetes?: Partial<Kubernetes>;
+  /** a folder with ca.crt, and NODE.crt and NODE.key of this node */
+  certificates?: string;
 }
 
 /** @throws ServalError ERR_BAD_INPUT (all problems in one), ERR_NOT_FOUND, ERR_NO_PERMISSION */
@@ -176,12 +194,14 @@ export function parseConfig(text: string, file: string, overrides: ConfigOverrid
   throw bad(subject, first.reason, `${first.remedy}${more}`);
 }
 
-function withOverrides(value: AgentConfig, { node, kubernetes }: ConfigOverrides): AgentConfig {
+function withOverrides(value: AgentConfig, overrides: ConfigOverrides): AgentConfig {
   if (typeof value !== 'object') return value;
+  const { node = value.node, certificates: folder, kubernetes } = overrides;
   return {
     ...value,
     ...(node === undefined ? {} : { node }),
-    ...(kubernetes === undefined ? {} : { kubernetes: { ...value.kubernetes, ...kubernetes } as never }),
+    ...(folder === undefined ? {} : { certificates: filesOfNode(folder, node) }),
+    ...(kubernetes === undefined ? {} : { kubernetes: { ...value.kubernetes, ...kubernetes } as Kubernetes }),
   };
 }
 
@@ -194,6 +214,13 @@ function relations(config: AgentConfig): Array<{ field: string; reason: string; 
       field: 'deadlines.peerHoldMs',
       reason: `${peerHoldMs} is less than holdingMs and frozenMs together (${holdingMs + frozenMs}): peers would send to a frozen pod`,
       remedy: 'Raise it, or lower the others',
+    });
+  if (config.certificates === undefined && config.kubernetes?.certificates === undefined)
+    problems.push({
+      field: 'certificates',
+      reason: 'this node has no certificate, and nobody is to be asked for one',
+      remedy:
+        'Name ca, cert and key; or with --kubernetes give --certificate-namespace, and one is asked for',
     });
   if (Buffer.byteLength(config.socket) > socketPathBytes)
     problems.push({

@@ -3,8 +3,15 @@ import { mkdir } from 'node:fs/promises';
 import { ServalError } from '@serval/api';
 import { DirectoryStore, NodeDirectory, type Logger, type ResourceStore } from '@serval/kube-runtime';
 import { EbpfDatapath } from '../datapath/ebpf.js';
-import type { KubernetesParts } from '../kubernetes/index.js';
-import { Credentials, randomly, seeded, SignallingClient, type ClientOptions } from '../signalling/index.js';
+import type { Connection, KubernetesParts } from '../kubernetes/index.js';
+import {
+  Credentials,
+  randomly,
+  seeded,
+  SignallingClient,
+  type ClientOptions,
+  type CredentialFiles,
+} from '../signalling/index.js';
 import type { AgentConfig } from './config.js';
 import { StateStore } from './store.js';
 import { withSmallYoungRoom } from './young-heap.js';
@@ -20,6 +27,8 @@ export interface Ground {
   datapath: EbpfDatapath;
   credentials: Credentials;
   client: SignallingClient;
+  /** when this node's certificate ends, ms since 1970; absent where it is not asked for */
+  certifiedUntil?: () => number;
 }
 
 interface Resources {
@@ -37,15 +46,18 @@ export async function openGround(
   closers: Closer[],
 ): Promise<Ground> {
   await mkdir(config.imagesDir, { recursive: true, mode: 0o700 });
-  const credentials = Credentials.load(config.certificates);
-  refuseOtherNode(config, credentials);
+  const api = await connect(config, version);
+  if (api !== undefined) closers.push(() => api.client.close());
+  const kept = await api?.keepCertificate(log);
+  if (kept !== undefined) closers.push(() => kept.close());
+  const credentials = loadCredentials(config, kept?.files ?? config.certificates);
   credentials.watch((error) => log.error({ err: error }, 'certificates can not be used'));
   closers.push(() => credentials.close());
   const state = await StateStore.open(config.stateDir, {
     onProblem: (problem) => log.error(problem, 'a record of the state was set aside'),
   });
   const records = state.load();
-  const resources = await withSmallYoungRoom(() => openResources(config, { version, state, records, log }));
+  const resources = await withSmallYoungRoom(() => openResources(config, api, { state, records, log }));
   const { store } = resources;
   const nodes = new NodeDirectory();
   closers.push(() => (resources.kubernetes ?? store).close(), nodes.follow(store));
@@ -55,16 +67,19 @@ export async function openGround(
   closers.push(() => datapath.close());
   const client = new SignallingClient({ credentials, ...interferenceOf(config, log) });
   closers.push(() => client.close());
-  return { state, records, resources, store, nodes, datapath, credentials, client };
+  return {
+    ...{ state, records, resources, store, nodes, datapath, credentials, client },
+    ...(kept === undefined ? {} : { certifiedUntil: () => kept.expiresAt() }),
+  };
 }
 
 async function openResources(
   config: AgentConfig,
-  parts: { version: string; state: StateStore; records: ReadonlyMap<string, unknown>; log: Logger },
+  api: Connection | undefined,
+  parts: { state: StateStore; records: ReadonlyMap<string, unknown>; log: Logger },
 ): Promise<Resources> {
-  if (config.kubernetes !== undefined) {
-    const { openKubernetes } = await import('../kubernetes/index.js');
-    const kubernetes = await openKubernetes({ config, ...parts });
+  if (api !== undefined) {
+    const kubernetes = await api.open({ config, ...parts });
     return { store: kubernetes.store, problems: () => kubernetes.store.problems, kubernetes };
   }
   const store = await DirectoryStore.open({
@@ -84,11 +99,22 @@ function interferenceOf({ interference }: AgentConfig, log: Logger): Pick<Client
   return { interfere: randomly(interference, seeded(interference.seed)) };
 }
 
-function refuseOtherNode({ node, certificates }: AgentConfig, credentials: Credentials): void {
+/** Loaded when it is asked for: see kubernetes/index.ts. */
+async function connect(config: AgentConfig, version: string): Promise<Connection | undefined> {
+  if (config.kubernetes === undefined) return undefined;
+  return (await import('../kubernetes/index.js')).connect(config, version);
+}
+
+/** @throws ServalError ERR_WRONG_NODE where they are another node's; what Credentials.load throws */
+function loadCredentials({ node }: AgentConfig, files: CredentialFiles | undefined): Credentials {
+  // The configuration was refused without.
+  if (files === undefined) throw new TypeError('no certificates');
+  const credentials = Credentials.load(files);
   const certified = credentials.current.node;
-  if (certified === node) return;
+  if (certified === node) return credentials;
+  credentials.close();
   throw new ServalError('ERR_WRONG_NODE', {
-    subject: certificates.cert,
+    subject: files.cert,
     reason: `it was issued to ${certified}, and this is ${node}`,
     remedy: `Issue one: servald certs issue DIR ${node}`,
   });

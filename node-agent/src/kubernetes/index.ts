@@ -3,6 +3,7 @@
  * Kubernetes should not pay.
  */
 import { networkInterfaces, release } from 'node:os';
+import { join } from 'node:path';
 import { apiVersion, type ServalNode } from '@serval/api';
 import type { Logger, ResourceStore } from '@serval/kube-runtime';
 import { KubeClient, KubernetesStore } from '@serval/kube-runtime/kubernetes';
@@ -12,6 +13,7 @@ import type { AgentPod } from '../agent/pods.js';
 import type { SandboxMaker } from '../agent/sandbox.js';
 import { salLimit } from '../datapath/abi.generated.js';
 import { Arrivals, type ArrivalStore } from './arrivals.js';
+import { keepCertificate, type KeptCertificate } from './certificate.js';
 import { hostDevices } from './host-devices.js';
 import { LocalPods } from './local-pods.js';
 import { NodeStore } from './node-store.js';
@@ -30,7 +32,6 @@ export { MigrationFollower } from './migration-follower.js';
 export { sourcePart, TargetSteps } from './steps.js';
 
 export interface KubernetesParts {
-  client: KubeClient;
   store: NodeStore;
   sandboxes: SandboxMaker;
   /** resolves when the pod is to go: before that the kubelet would start its containers anew */
@@ -40,9 +41,37 @@ export interface KubernetesParts {
   close(): Promise<void>;
 }
 
+/** To an API server. */
+export interface Connection {
+  client: KubeClient;
+  /** This node's certificate, where it is to be asked for; resolves when there is one that can be used. */
+  keepCertificate(log: Logger): Promise<KeptCertificate | undefined>;
+  open(options: KubernetesOptions): Promise<KubernetesParts>;
+}
+
+export function connect(
+  { node, stateDir, kubernetes = { proc: '/proc' } }: AgentConfig,
+  version: string,
+): Connection {
+  const client = KubeClient.load(`serval-agent/${version}`, kubernetes.kubeconfig);
+  const { certificates } = kubernetes;
+  return {
+    client,
+    keepCertificate(log) {
+      if (certificates === undefined) return Promise.resolve(undefined);
+      const { namespace: caNamespace, signer } = certificates;
+      return keepCertificate({
+        ...{ client, node, caNamespace, log },
+        dir: join(stateDir, 'pki'),
+        ...(signer === undefined ? {} : { signerName: signer }),
+      });
+    },
+    open: (options) => openKubernetes(client, options),
+  };
+}
+
 export interface KubernetesOptions {
   config: AgentConfig;
-  version: string;
   state: ArrivalStore;
   /** what was found on stable storage */
   records: ReadonlyMap<string, unknown>;
@@ -53,10 +82,9 @@ export interface KubernetesOptions {
 const ownSlices = 'serval.io/service=true';
 
 /** Resolves when everything was listed once, however long the API server takes. */
-export async function openKubernetes(options: KubernetesOptions): Promise<KubernetesParts> {
-  const { config, version, state, records, log } = options;
+async function openKubernetes(client: KubeClient, options: KubernetesOptions): Promise<KubernetesParts> {
+  const { config, state, records, log } = options;
   const { node, signalling, kubernetes = { proc: '/proc' } } = config;
-  const client = KubeClient.load(`serval-agent/${version}`, kubernetes.kubeconfig);
   log.info('asking the API server what there is');
   const places = new PodPlaces({ proc: kubernetes.proc, ownPids: kubernetes.proc === '/proc' });
   const [cluster, pods] = await Promise.all([
@@ -83,7 +111,6 @@ export async function openKubernetes(options: KubernetesOptions): Promise<Kubern
   const store = new NodeStore(cluster, pods);
   const closing = new AbortController();
   return {
-    client,
     store,
     sandboxes: kubernetesSandboxes({ node, store, pods }),
     mayGo: async ({ name, netns }) => {
@@ -102,7 +129,6 @@ export async function openKubernetes(options: KubernetesOptions): Promise<Kubern
     async close() {
       closing.abort();
       await store.close();
-      await client.close();
     },
   };
 }
