@@ -7,7 +7,7 @@ const mayImport = {
   'kube-runtime': ['api'],
   operator: ['api', 'kube-runtime'],
   'node-agent': ['api', 'kube-runtime'],
-  cli: ['api'],
+  cli: ['api', 'kube-runtime'],
   e2e: ['api', 'kube-runtime', 'operator', 'node-agent', 'cli'],
   bench: ['api', 'kube-runtime', 'node-agent', 'e2e'],
 };
@@ -54,7 +54,16 @@ const pureRooms = [
 ];
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/build/**', '**/node_modules/**', 'out/**', '**/*.generated.ts'] },
+  {
+    ignores: [
+      '**/dist/**',
+      '**/dist-bundle/**',
+      '**/build/**',
+      '**/node_modules/**',
+      'out/**',
+      '**/*.generated.ts',
+    ],
+  },
   js.configs.recommended,
   ...tseslint.configs.recommendedTypeChecked.map((config) => ({ ...config, files: ['**/*.ts'] })),
   {

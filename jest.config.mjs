@@ -17,7 +17,12 @@ const base = {
     ],
   },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
-  modulePathIgnorePatterns: ['<rootDir>/.*/dist/', '<rootDir>/.*/build/', '<rootDir>/out/'],
+  modulePathIgnorePatterns: [
+    '<rootDir>/.*/dist/',
+    '<rootDir>/.*/dist-bundle/',
+    '<rootDir>/.*/build/',
+    '<rootDir>/out/',
+  ],
   roots: ['api', 'kube-runtime', 'operator', 'node-agent', 'cli', 'e2e', 'bench', 'scripts'].map(
     (room) => `<rootDir>/${room}`,
   ),

@@ -1,279 +1,66 @@
-/** What `serval` understands on its command line, and what each command does. */
-import {
-  migrationResult,
-  moverValues,
-  type FlowView,
-  type MigrationRequest,
-  type MoverName,
-  type PodView,
-  type ResolveView,
-  type ServalMigration,
-  type ServiceView,
-  type StatusView,
-} from '@serval/api';
-import { Command, CommanderError, Option } from 'commander';
-import { stringify } from 'yaml';
-import { AgentClient, Refused, Unreachable } from './client.js';
-import {
-  flowLines,
-  migrationDetail,
-  migrationLines,
-  podLines,
-  statusLines,
-  summary,
-  type TextOptions,
-} from './describe.js';
-import { resolveFails, resolveLines, serviceDetail, serviceLines } from './describe-services.js';
-import { follow } from './follow.js';
-import { Progress, type Screen } from './progress.js';
+/** What `kubectl serval` understands: the commands of an agent where its socket is named, else those of a cluster. */
+import { Command, CommanderError } from 'commander';
+import { addAgentCommands, agentCodeOf } from './agent/commands.js';
+import { addKubeCommands } from './kube/commands.js';
+import { complete } from './kube/completion/command.js';
+import { openCluster } from './kube/open.js';
+import { codeOf, exitCode, exitCodesHelp, type Surroundings } from './surroundings.js';
 import { printable } from './text.js';
 
-export const exitCode = { done: 0, failed: 1, usage: 2, unreachable: 3 } as const;
+export { exitCode, type Surroundings } from './surroundings.js';
 
-export const defaultSocket = '/run/serval/agent.sock';
-
-const exitCodesHelp = `
-Exit codes:
-  0  done
-  1  failed: refused, not found, not ready, or the migration was given up or rolled back
-  2  wrong usage
-  3  the agent is not reachable
+const worldsHelp = `
+It speaks to the cluster of the kubeconfig, or, with --socket or SERVAL_SOCKET, to the agent of this node (directory mode;
+kubectl-serval --socket /run/serval/agent.sock --help).
 
 Environment:
+  KUBECONFIG     the kubeconfig, where --kubeconfig is not given
   SERVAL_SOCKET  the agent's socket, where --socket is not given`;
-
-type Output = 'json' | 'yaml' | 'wide' | undefined;
-
-interface Common {
-  output?: Output;
-  socket: string;
-}
-
-interface MigrateOptions extends Common {
-  to: string;
-  watch?: boolean;
-  mover?: MoverName;
-  name?: string;
-}
-
-/** Where it runs. */
-export interface Surroundings {
-  /** standard output */
-  screen: Screen;
-  printError: (text: string) => void;
-  environment: Readonly<Record<string, string | undefined>>;
-  version: string;
-}
 
 /** Does what the words say and returns the exit code. */
 export async function runCli(words: readonly string[], around: Surroundings): Promise<number> {
   let result: number = exitCode.done;
-  const program = serval(around, (code) => (result = code));
+  const socket = socketOf(words, around);
+  const program = serval(around, socket, (code) => (result = code));
   try {
+    if (words[0] === '__complete') {
+      const open = socket === undefined ? (around.openCluster ?? openCluster) : undefined;
+      await complete(program, words.slice(1), around, open);
+      return exitCode.done;
+    }
     await program.parseAsync([...words], { from: 'user' });
     return result;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.usage;
     const text = error instanceof Error ? error.message : String(error);
     around.printError(`serval: ${printable(text)}\n`);
-    return codeOf(error);
+    return socket === undefined ? codeOf(error) : agentCodeOf(error);
   }
 }
 
-function codeOf(error: unknown): number {
-  if (error instanceof Unreachable) return exitCode.unreachable;
-  return error instanceof Refused && error.status === 400 ? exitCode.usage : exitCode.failed;
-}
-
-function serval(around: Surroundings, finish: (code: number) => void): Command {
+function serval(around: Surroundings, socket: string | undefined, finish: (code: number) => void): Command {
   const { screen, printError, version } = around;
-  const program = new Command('serval')
-    .description('Moves workloads to other hosts while every connection to them lives on.')
+  const program = new Command('kubectl-serval')
+    .description('Moves workloads to other nodes while every connection to them lives on.')
     .version(version)
     .configureOutput({ writeOut: (text) => screen.write(text), writeErr: printError })
     .exitOverride()
-    .addHelpText('after', exitCodesHelp);
-  addLists(program, around);
-  addServices(program, around, finish);
-  addMigrations(program, around, finish);
+    .addHelpText('after', `${exitCodesHelp}\n${worldsHelp}`);
+  if (socket === undefined) addKubeCommands(program, around, finish);
+  else {
+    // Before the command it is the program's, behind it the command's.
+    program.enablePositionalOptions().option('--socket <path>', "the agent's socket");
+    addAgentCommands(program, { ...around, socket }, finish);
+  }
   return program;
 }
 
-/** A command that talks to the agent. */
-function command(program: Command, around: Surroundings, usage: string, description: string): Command {
-  const socket = around.environment.SERVAL_SOCKET ?? defaultSocket;
-  return program
-    .command(usage)
-    .description(description)
-    .addOption(new Option('-o, --output <format>', 'how to print it').choices(['json', 'yaml', 'wide']))
-    .option('--socket <path>', "the agent's socket", socket === '' ? defaultSocket : socket)
-    .addHelpText('after', exitCodesHelp);
-}
-
-function addLists(program: Command, around: Surroundings): void {
-  command(program, around, 'flows', 'Flows that have been moved, or whose far end has: identity and wire')
-    .option('--pod <name>', 'of one pod only (namespace/name)')
-    .action(async ({ pod, output, socket }: Common & { pod?: string }) => {
-      const query = pod === undefined ? '' : `?pod=${encodeURIComponent(namespaced(pod))}`;
-      const flows = await new AgentClient(socket).call<FlowView[]>('GET', `/v1/flows${query}`);
-      print(around.screen, output, flows, flowLines);
-    });
-  command(program, around, 'pods', 'Pods of this node').action(async ({ output, socket }: Common) => {
-    const pods = await new AgentClient(socket).call<PodView[]>('GET', '/v1/pods');
-    print(around.screen, output, pods, podLines);
-  });
-}
-
-interface ResolveOptions extends Common {
-  from?: string;
-  port?: string;
-  protocol?: string;
-}
-
-function addServices(program: Command, around: Surroundings, finish: (code: number) => void): void {
-  const { screen } = around;
-  command(
-    program,
-    around,
-    'services [name]',
-    'The service table: virtual IPs, rule, replicas; with a name (namespace/name), all about one',
-  ).action(async (name: string | undefined, { output, socket }: Common) => {
-    const query = name === undefined ? '' : `?name=${encodeURIComponent(namespaced(name))}`;
-    const services = await new AgentClient(socket).call<ServiceView[]>('GET', `/v1/services${query}`);
-    if (name === undefined) print(screen, output, services, serviceLines);
-    else for (const service of services) print(screen, output, service, serviceDetail);
-  });
-  command(
-    program,
-    around,
-    'resolve <name>',
-    'Which replica a connect() to a service would get, and why; the name is service, namespace/service, ' +
-      'service.namespace.svc.cluster.local or an address, each with :port or without',
-  )
-    .option('--from <pod>', "the client (namespace/name), a pod of this node; default: the host's processes")
-    .option('--port <port>', "number, or name, of the service's port; default: all of them")
-    .addOption(new Option('--protocol <protocol>', 'of the port').choices(['tcp', 'udp']))
-    .action(async (name: string, options: ResolveOptions) => {
-      const { from, port, protocol, output, socket } = options;
-      const wanted = { name, from: from === undefined ? undefined : namespaced(from), port, protocol };
-      const query = new URLSearchParams(
-        Object.entries(wanted).filter((each): each is [string, string] => each[1] !== undefined),
-      );
-      const view = await new AgentClient(socket).call<ResolveView>('GET', `/v1/resolve?${query.toString()}`);
-      print(screen, output, view, resolveLines);
-      finish(resolveFails(view) ? exitCode.failed : exitCode.done);
-    });
-}
-
-function addMigrations(program: Command, around: Surroundings, finish: (code: number) => void): void {
-  const { screen } = around;
-  const mover = new Option('--mover <mover>', 'what moves the workload; default: what its pod says').choices(
-    moverValues,
-  );
-  command(program, around, 'migrate <workload>', 'Move a workload (namespace/name) to another host')
-    .requiredOption('--to <host>', 'the host (its ServalNode)')
-    .option('--watch', 'show how it goes on, and wait for its end')
-    .option('--name <name>', 'of the ServalMigration; default: one is made up')
-    .addOption(mover)
-    .action(async (workload: string, options: MigrateOptions) => {
-      finish(await migrate(screen, namespaced(workload), options));
-    });
-  command(
-    program,
-    around,
-    'migrations [name]',
-    'Migrations that began on this node; with a name, all about one',
-  )
-    .option('--watch', 'with a name: show how it goes on, and wait for its end')
-    .action(async (name: string | undefined, options: Common & { watch?: boolean }) => {
-      if (name !== undefined) return finish(await showMigration(screen, name, options));
-      const migrations = await new AgentClient(options.socket).call<ServalMigration[]>(
-        'GET',
-        '/v1/migrations',
-      );
-      print(screen, options.output, migrations, migrationLines);
-    });
-  command(
-    program,
-    around,
-    'cancel <name>',
-    'Give a migration up, where the workload was not released yet',
-  ).action(async (name: string, { socket }: Common) => {
-    await new AgentClient(socket).call('DELETE', migrationPath(name));
-    screen.write(
-      `${name}: asked to give it up; see how it ends with \`serval migrations ${name} --watch\`\n`,
-    );
-  });
-  command(program, around, 'status', 'How the agent of this node is').action(
-    async ({ output, socket }: Common) => {
-      const status = await new AgentClient(socket).call<StatusView>('GET', '/v1/status');
-      print(screen, output, status, statusLines);
-      finish(status.ready ? exitCode.done : exitCode.failed);
-    },
-  );
-}
-
-async function migrate(screen: Screen, workload: string, options: MigrateOptions): Promise<number> {
-  const client = new AgentClient(options.socket);
-  const request: MigrationRequest = {
-    workload,
-    targetNode: options.to,
-    ...(options.mover === undefined ? {} : { mover: options.mover }),
-    ...(options.name === undefined ? {} : { name: options.name }),
-  };
-  const migration = await client.call<ServalMigration>('POST', '/v1/migrations', request);
-  if (options.watch) return watch(screen, client, migration.metadata.name, options.output);
-  print(screen, options.output, migration, () => [
-    `${summary(migration)}; see \`serval migrations ${migration.metadata.name} --watch\``,
-  ]);
-  return exitCode.done;
-}
-
-async function showMigration(
-  screen: Screen,
-  name: string,
-  { output, socket, watch: watched }: Common & { watch?: boolean },
-): Promise<number> {
-  const client = new AgentClient(socket);
-  if (watched) return watch(screen, client, name, output);
-  const migration = await client.call<ServalMigration>('GET', migrationPath(name));
-  print(screen, output, migration, migrationDetail);
-  return migrationResult(migration) === 'failed' ? exitCode.failed : exitCode.done;
-}
-
-/** For programs (json, yaml) only the end is printed. */
-async function watch(screen: Screen, client: AgentClient, name: string, output: Output): Promise<number> {
-  const silent = output === 'json' || output === 'yaml';
-  const progress = silent ? undefined : new Progress(screen, name);
-  const migration = await follow(client, name, (state) => progress?.show(state)).finally(() =>
-    progress?.end(),
-  );
-  print(screen, output, migration, migrationDetail);
-  return migrationResult(migration) === 'succeeded' ? exitCode.done : exitCode.failed;
-}
-
-function print<Value>(
-  screen: Screen,
-  output: Output,
-  value: Value,
-  lines: (value: Value, options: TextOptions) => string[],
-): void {
-  if (output === 'json') screen.write(`${JSON.stringify(value, undefined, 2)}\n`);
-  else if (output === 'yaml') screen.write(stringify(value));
-  else {
-    const options = { wide: output === 'wide', width: screen.width, now: Date.now() };
-    screen.write(
-      lines(value, options)
-        .map((line) => `${printable(line)}\n`)
-        .join(''),
-    );
-  }
-}
-
-function namespaced(name: string): string {
-  return name.includes('/') ? name : `default/${name}`;
-}
-
-function migrationPath(name: string): string {
-  return `/v1/migrations/${encodeURIComponent(name)}`;
+/** The agent's socket, where one is named: at the first place in the words, else in the environment. */
+function socketOf(words: readonly string[], { environment }: Surroundings): string | undefined {
+  const end = words.indexOf('--');
+  const options = end === -1 ? words : words.slice(0, end);
+  const at = options.findIndex((word) => word === '--socket' || word.startsWith('--socket='));
+  const word = options[at];
+  if (word === undefined) return environment['SERVAL_SOCKET'] || undefined;
+  return word === '--socket' ? (options[at + 1] ?? '') : word.slice('--socket='.length);
 }

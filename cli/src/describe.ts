@@ -56,15 +56,15 @@ export function migrationLines(migrations: readonly ServalMigration[], options: 
 }
 
 function migrationRow(migration: ServalMigration, wide: boolean, now: number): string[] {
-  const { metadata, spec, status } = migration;
+  const { metadata, status } = migration;
   const begin = [
-    ...[metadata.name, workloadOf(migration), spec.targetNode ?? '-'],
+    ...[metadata.name, workloadOf(migration), targetOf(migration) ?? '-'],
     migrationResult(migration) ?? 'running',
   ];
   if (status === undefined) return [...begin, 'waiting', '-', '-', '-', '-', '-'];
-  const { phase = 'waiting', flows = 0, startedAt, freezeMs, switchMs } = status;
+  const { flows = 0, startedAt, freezeMs, switchMs } = status;
   return [
-    ...[...begin, phase, String(flows), String(lostFlows(migration)), ms(freezeMs), ms(switchMs)],
+    ...[...begin, stepOf(status), String(flows), String(lostFlows(migration)), ms(freezeMs), ms(switchMs)],
     startedAt === undefined ? '-' : formatAge(now - Date.parse(startedAt)),
     ...(wide ? [status.migration ?? '-', status.reason ?? ''] : []),
   ];
@@ -82,12 +82,37 @@ function timelineLines(timeline: readonly TimelinePhase[], width: number): strin
 
 /** In one sentence how it stands or ended. */
 export function summary(migration: ServalMigration): string {
-  const { spec, status, metadata } = migration;
+  const { status, metadata } = migration;
   const result = migrationResult(migration);
-  const begin = `${metadata.name}: ${workloadOf(migration)} to ${spec.targetNode ?? 'any node'}:`;
-  if (result === undefined || status === undefined) return `${begin} ${status?.phase ?? 'waiting to begin'}`;
+  const begin = `${metadata.name}: ${workloadOf(migration)} to ${targetOf(migration) ?? 'any node'}:`;
+  if (result === undefined || status === undefined)
+    return `${begin} ${stageOf(migration, 'waiting to begin')}`;
   if (result === 'failed') return `${begin} not moved (${status.phase}): ${failure(status)}`;
   return `${begin} moved; ${figures(migration, status).join(', ')}`;
+}
+
+/**
+ * Where it is, for people: the phase; in Kubernetes also the step of the source's agent, how many flows are to move, and what
+ * the operator says of it while nothing has begun.
+ */
+export function stageOf({ status }: ServalMigration, waiting = 'waiting'): string {
+  if (status?.phase === undefined) return waiting;
+  const { sourceStep, flows } = status;
+  const step = stepOf(status);
+  const inStep = sourceStep !== undefined && step !== status.phase && flows !== undefined;
+  const said = status.conditions?.find(({ type }) => type === 'Succeeded');
+  const words = sourceStep === undefined && said?.status === 'Unknown' && said.message !== '';
+  return `${step}${inStep ? `, ${flows} flows` : ''}${words ? ` (${said.message})` : ''}`;
+}
+
+/** In directory mode the phase is the step. */
+function stepOf({ phase = 'waiting', sourceStep }: Status): string {
+  return sourceStep === undefined || sourceStep === phase ? phase : `${phase}, ${sourceStep}`;
+}
+
+/** Where it goes, as far as that is known. */
+export function targetOf({ spec, status }: ServalMigration): string | undefined {
+  return status?.targetNode ?? spec.targetNode;
 }
 
 function figures(migration: ServalMigration, status: Status): string[] {
@@ -123,7 +148,8 @@ function lostFlows({ status }: ServalMigration): number {
 }
 
 function failure({ reason, conditions }: Status): string {
-  return reason ?? conditions?.find(({ type }) => type === 'Succeeded')?.message ?? 'no reason is known';
+  const said = conditions?.find(({ type }) => type === 'Succeeded')?.message;
+  return reason ?? (said === undefined || said === '' ? 'no reason is known' : said);
 }
 
 function ms(value: number | undefined): string {

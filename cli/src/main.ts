@@ -1,16 +1,28 @@
 #!/usr/bin/env node
-/** `serval`, and as a plugin of kubectl `kubectl serval`. */
+/** `kubectl serval`, a plugin of kubectl; called by its own name it is `kubectl-serval`. */
 import { readFileSync } from 'node:fs';
 import { runCli } from './commands.js';
 
-const packageFile = new URL('../package.json', import.meta.url);
-const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
+/** Said by the bundle, which has no package beside it. */
+declare const servalVersion: string | undefined;
 
-// Whoever reads us may have had enough (`serval flows | head`).
+function version(): string {
+  if (typeof servalVersion === 'string') return servalVersion;
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+function onInterrupt(handler: () => void): () => void {
+  process.on('SIGINT', handler);
+  return () => void process.off('SIGINT', handler);
+}
+
+// Whoever reads us may have had enough (`kubectl serval flows | head`).
 process.stdout.on('error', () => process.exit(0));
 
-process.exitCode = await runCli(process.argv.slice(2), {
-  version,
+// No `await` here: the bundle is no ES module.
+void runCli(process.argv.slice(2), {
+  version: version(),
   environment: process.env,
   printError: (text) => void process.stderr.write(text),
   screen: {
@@ -18,4 +30,5 @@ process.exitCode = await runCli(process.argv.slice(2), {
     terminal: Boolean(process.stdout.isTTY),
     width: process.stdout.columns ?? 80,
   },
-});
+  onInterrupt,
+}).then((code) => (process.exitCode = code));

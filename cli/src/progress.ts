@@ -1,5 +1,6 @@
 /** How a migration goes on, as it happens: one line that changes on a terminal, one line for each phase elsewhere. */
 import { migrationResult, type ServalMigration } from '@serval/api';
+import { stageOf } from './describe.js';
 import { formatMs, printable } from './text.js';
 
 export interface Screen {
@@ -27,7 +28,7 @@ export class Progress {
   }
 
   show(migration: ServalMigration): void {
-    const phase = migration.status?.phase ?? 'waiting';
+    const phase = stageOf(migration);
     const changed = phase !== this.#phase;
     if (changed) this.#since = performance.now();
     this.#phase = phase;
@@ -47,7 +48,8 @@ export class Progress {
   #draw(): void {
     this.#frame = (this.#frame + 1) % spinner.length;
     const took = formatMs(performance.now() - this.#since);
-    const text = `${spinner[this.#frame] ?? ''} ${this.title}: ${printable(this.#phase)} ${took}`;
+    const all = formatMs(performance.now() - this.#began);
+    const text = `${spinner[this.#frame] ?? ''} ${this.title}: ${printable(this.#phase)} ${took} (${all} in all)`;
     this.screen.write(`${eraseLine}${text.slice(0, this.screen.width - 1)}`);
   }
 }

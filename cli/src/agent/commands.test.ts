@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { apiVersion, type ServalMigration } from '@serval/api';
 import { parse } from 'yaml';
-import { runCli } from './commands.js';
+import { runCli } from '../commands.js';
 
 let folder = '';
 let socket = '';
