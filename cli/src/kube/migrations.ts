@@ -1,5 +1,5 @@
 /** ServalMigrations that there are: lists, one of them, and how to give one up. */
-import { migrationResult, ServalError, type ServalMigration } from '@serval/api';
+import { migrationResult, objectName, ServalError, type Condition, type ServalMigration } from '@serval/api';
 import { migrationDetail, migrationLines, summary, targetOf } from '../describe.js';
 import { formatAge, renderTable } from '../text.js';
 import { exitCode, isForPrograms, print, printLines, type Output } from '../surroundings.js';
@@ -53,24 +53,33 @@ function read(cluster: Cluster, name: string): Promise<ServalMigration> {
 export function migrationFacts(migration: ServalMigration, now: number): string[] {
   const { metadata, spec, status = {} } = migration;
   const { kind = 'Pod', name } = spec.workload;
-  const { targetPod, phase = 'waiting', sourceNode = '-', mover = spec.mover ?? '-' } = status;
-  const inPod = targetPod === undefined ? '' : ` (pod ${targetPod})`;
   return renderTable([
-    ['name', `${metadata.namespace ?? 'default'}/${metadata.name}`],
+    ['name', objectName(migration)],
     ['workload', `${kind} ${name}`],
+    ...placeRows(migration),
+    ['started', ago(status.startedAt, now)],
+    ['finished', ago(status.finishedAt, now)],
+    ...(metadata.deletionTimestamp === undefined ? [] : [['deleted', ago(metadata.deletionTimestamp, now)]]),
+    ...(status.conditions ?? []).map((condition) => [condition.type.toLowerCase(), conditionText(condition)]),
+  ]);
+}
+
+function placeRows(migration: ServalMigration): string[][] {
+  const { spec, status = {} } = migration;
+  const { targetPod, phase = 'waiting', sourceNode = '-', mover = spec.mover ?? '-' } = status;
+  const { sourceStep = '-', targetStep = '-' } = status;
+  const inPod = targetPod === undefined ? '' : ` (pod ${targetPod})`;
+  return [
     ['from', sourceNode],
     ['to', `${targetOf(migration) ?? '-'}${inPod}`],
     ['mover', mover],
     ['phase', phase],
-    ['steps', `source ${status.sourceStep ?? '-'}, target ${status.targetStep ?? '-'}`],
-    ['started', ago(status.startedAt, now)],
-    ['finished', ago(status.finishedAt, now)],
-    ...(metadata.deletionTimestamp === undefined ? [] : [['deleted', ago(metadata.deletionTimestamp, now)]]),
-    ...(status.conditions ?? []).map(({ type, status: is, reason, message }) => [
-      type.toLowerCase(),
-      `${is}, ${reason}${message === '' ? '' : `: ${message}`}`,
-    ]),
-  ]);
+    ['steps', `source ${sourceStep}, target ${targetStep}`],
+  ];
+}
+
+function conditionText({ status, reason, message }: Condition): string {
+  return `${status}, ${reason}${message === '' ? '' : `: ${message}`}`;
 }
 
 function ago(time: string | undefined, now: number): string {

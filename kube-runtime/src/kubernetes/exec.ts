@@ -45,9 +45,9 @@ export async function execInPod(config: KubeConfig, request: ExecRequest): Promi
       late = setTimeout(() => reject(new Error(`no end after ${timeoutMs / 1000} s`)), timeoutMs);
       new Exec(config)
         .exec(namespace, pod, container, [...command], out, err, null, false, resolve)
-        .then((opened) => {
-          // The library's own type comes from a package that has none.
-          socket = opened as unknown as Socket;
+        // The library's own type comes from a package that has none.
+        .then((opened: Socket) => {
+          socket = opened;
           socket.onclose = () => reject(new Error('the connection ended before the command did'));
         }, reject);
     });

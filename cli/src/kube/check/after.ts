@@ -80,10 +80,9 @@ export function componentFindings(
   return workloads.map((workload) => rollout(which, workload, pods));
 }
 
-function rollout(which: Component, { metadata, spec, status = {} }: Workload, pods: readonly Pod[]): Finding {
-  const { name, namespace = 'default' } = metadata;
-  const wanted = status.desiredNumberScheduled ?? spec?.replicas ?? 0;
-  const ready = status.numberReady ?? status.readyReplicas ?? 0;
+function rollout(which: Component, workload: Workload, pods: readonly Pod[]): Finding {
+  const { name, namespace = 'default' } = workload.metadata;
+  const { wanted, ready } = counts(workload);
   const whole = `${which === 'agent' ? 'agents' : which} (${namespace}/${name})`;
   if (wanted === 0)
     return warn(
@@ -96,12 +95,21 @@ function rollout(which: Component, { metadata, spec, status = {} }: Workload, po
     .filter((pod) => !isReady(pod))
     .slice(0, 3)
     .map((pod) => `${pod.metadata.name}: ${troubleOf(pod)}`);
+  // One operator is enough; each agent that lacks is a node that lacks.
   const result = which === 'operator' && ready > 0 ? warn : fail;
   return result(
     whole,
     `${ready} of ${wanted} pods are ready${words.length === 0 ? '' : ` (${words.join('; ')})`}`,
     `kubectl -n ${namespace} describe pods -l app.kubernetes.io/component=${which}`,
   );
+}
+
+/** Deployments and DaemonSets say it in other fields. */
+function counts({ spec, status = {} }: Workload): { wanted: number; ready: number } {
+  return {
+    wanted: status.desiredNumberScheduled ?? spec?.replicas ?? 0,
+    ready: status.numberReady ?? status.readyReplicas ?? 0,
+  };
 }
 
 async function leader(cluster: Cluster, now: number): Promise<Finding[]> {

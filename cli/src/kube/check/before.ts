@@ -1,6 +1,6 @@
 /** `check --pre`: whether Serval can be installed here, and what of it will work. Nothing is changed. */
 import type { Cluster } from '../cluster.js';
-import { find, list, paths } from '../cluster.js';
+import { find, isForbidden, list, paths } from '../cluster.js';
 import { anywhere } from '../components.js';
 import type { Crd, KubeThing, Node, Workload } from '../types.js';
 import { obstacleFindings } from './crds.js';
@@ -13,7 +13,7 @@ export async function checkBefore(cluster: Cluster, namespace: string): Promise<
   const parts = await Promise.all([
     look('API server', () => apiServer(cluster)),
     look('permissions to install', async () =>
-      permissionFindings(cluster, namespace, (await readNamespace(cluster, namespace)) !== undefined),
+      permissionFindings(cluster, namespace, await isThere(cluster, namespace)),
     ),
     look('CRDs', async () => obstacleFindings(cluster.ownCrds, await readCrds(cluster))),
     look(`namespace ${namespace}`, () => podSecurity(cluster, namespace)),
@@ -56,6 +56,16 @@ async function apiServer(cluster: Cluster): Promise<Finding[]> {
 
 function readNamespace(cluster: Cluster, namespace: string): Promise<KubeThing | undefined> {
   return find<KubeThing>(cluster, paths.namespaces(), namespace);
+}
+
+/** Who may not look at namespaces is not told that one is missing. */
+async function isThere(cluster: Cluster, namespace: string): Promise<boolean> {
+  try {
+    return (await readNamespace(cluster, namespace)) !== undefined;
+  } catch (error) {
+    if (isForbidden(error)) return true;
+    throw error;
+  }
 }
 
 const enforceLabel = 'pod-security.kubernetes.io/enforce';
