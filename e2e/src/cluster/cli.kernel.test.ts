@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { parse } from 'yaml';
@@ -10,6 +11,7 @@ import { CliProgram, type Ran } from './cli-program.js';
 import { CliWorld } from './cli-world.js';
 import { ControlPlane } from './control-plane.js';
 import { installCrds } from './crds.js';
+import { loopback } from './ports.js';
 
 beforeAll(() => requireRoot());
 jest.setTimeout(120_000);
@@ -343,6 +345,17 @@ describe('kubectl-serval', () => {
           encoding: 'utf8',
         });
         expect(told).toBe('cart\n:4\n');
+      });
+
+      it('is not waited for where a server takes connections and says nothing', async () => {
+        const server = createServer();
+        await new Promise<void>((resolve) => server.listen(0, loopback, resolve));
+        const { port } = server.address() as AddressInfo;
+        const mute = plane.kubeconfigFile({ ...plane.admin(), server: `https://${loopback}:${port}` });
+        const began = performance.now();
+        expect(await cli.run(['__complete', 'migrate', ''], mute)).toEqual({ code: 0, out: ':4\n', err: '' });
+        expect(performance.now() - began).toBeLessThan(8_000);
+        server.close();
       });
 
       it('finds nothing, and says nothing, where nobody answers', () => {

@@ -47,12 +47,16 @@ function read(file: string | undefined): KubeConfig {
   if (file === undefined && !isAnywhere())
     throw new ServalError('ERR_NOT_FOUND', {
       subject: 'kubeconfig',
-      reason: 'there is none: KUBECONFIG is not set, and ~/.kube/config does not exist',
+      reason:
+        named().length === 0
+          ? 'there is none: KUBECONFIG is not set, and ~/.kube/config does not exist'
+          : `there is none: ${named().join(', ')} in KUBECONFIG can not be found`,
       remedy: 'Name one with --kubeconfig or KUBECONFIG',
     });
   try {
-    if (file === undefined) config.loadFromDefault();
-    else config.loadFromFile(file);
+    if (file !== undefined) config.loadFromFile(file);
+    else if (named().length > 0) merge(config, named());
+    else config.loadFromDefault();
     return config;
   } catch (cause) {
     throw new ServalError('ERR_BAD_INPUT', {
@@ -64,10 +68,32 @@ function read(file: string | undefined): KubeConfig {
   }
 }
 
+/** Files of KUBECONFIG. */
+function named(): string[] {
+  return (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((each) => each !== '');
+}
+
+/** As kubectl does it: of several files some may be missing, and what the first says counts. */
+function merge(config: KubeConfig, files: readonly string[]): void {
+  const there = files.length === 1 ? files : files.filter((each) => existsSync(each));
+  there.forEach((each, i) => {
+    if (i === 0) return config.loadFromFile(each);
+    const more = new KubeConfig();
+    more.loadFromFile(each);
+    for (const kind of ['clusters', 'users', 'contexts'] as const) withoutKnown(more[kind], config[kind]);
+    config.mergeConfig(more, config.getCurrentContext() !== '');
+  });
+}
+
+/** What is named twice the library refuses. */
+function withoutKnown(items: Array<{ name: string }>, known: ReadonlyArray<{ name: string }>): void {
+  const kept = items.filter(({ name }) => !known.some((each) => each.name === name));
+  items.splice(0, items.length, ...kept);
+}
+
 function isAnywhere(): boolean {
-  const named = process.env['KUBECONFIG'] ?? '';
-  const files = named === '' ? [join(homedir(), '.kube/config')] : named.split(delimiter);
-  return [...files, serviceAccount].some((each) => existsSync(each));
+  const files = named().length === 0 ? [join(homedir(), '.kube/config'), serviceAccount] : named();
+  return files.some((each) => existsSync(each));
 }
 
 function noContext(context: string, known: readonly string[]): ServalError {

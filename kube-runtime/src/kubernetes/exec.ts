@@ -40,6 +40,8 @@ export async function execInPod(config: KubeConfig, request: ExecRequest): Promi
   const words = Promise.all([text(out), text(err)]);
   let socket: Socket | undefined;
   let late: NodeJS.Timeout | undefined;
+  // It may open when nobody waits any more.
+  let isOver = false;
   try {
     const status = await new Promise<Status>((resolve, reject) => {
       late = setTimeout(() => reject(new Error(`no end after ${timeoutMs / 1000} s`)), timeoutMs);
@@ -47,6 +49,7 @@ export async function execInPod(config: KubeConfig, request: ExecRequest): Promi
         .exec(namespace, pod, container, [...command], out, err, null, false, resolve)
         // The library's own type comes from a package that has none.
         .then((opened: Socket) => {
+          if (isOver) return opened.close();
           socket = opened;
           socket.onclose = () => reject(new Error('the connection ended before the command did'));
         }, reject);
@@ -58,6 +61,7 @@ export async function execInPod(config: KubeConfig, request: ExecRequest): Promi
     err.end();
     throw cause instanceof ServalError ? cause : notRun(request, cause);
   } finally {
+    isOver = true;
     clearTimeout(late);
     socket?.close();
   }

@@ -1,7 +1,7 @@
 /** The command `completion`, for people, and `__complete`, for shells and kubectl. */
 import { Argument, type Command } from 'commander';
 import type { Surroundings } from '../../surroundings.js';
-import type { OpenCluster } from '../cluster.js';
+import type { Cluster, OpenCluster } from '../cluster.js';
 import {
   clusterOptionsOf,
   completerFor,
@@ -10,6 +10,7 @@ import {
   placeOf,
   wordsFor,
   type Candidate,
+  type Completer,
 } from './complete.js';
 import { scripts, shells, type Shell } from './scripts.js';
 
@@ -40,13 +41,23 @@ export async function complete(
   const candidates = wordsFor(program, place);
   const completer = completerFor(completers, place);
   if (completer !== undefined && open !== undefined) {
-    const options = clusterOptionsOf(program, before);
-    const late = new Promise<Candidate[]>((resolve) => setTimeout(() => resolve([]), patienceMs).unref());
-    const asked = open(options, around.version)
-      .then((cluster) => completer(cluster).finally(() => void cluster.close()))
-      .catch(() => []);
-    candidates.push(...(await Promise.race([asked, late])));
+    const asked = open(clusterOptionsOf(program, before), around.version).then((cluster) =>
+      inTime(cluster, completer),
+    );
+    candidates.push(...(await asked.catch(() => [])));
   }
   const lines = completionLines(candidates, current);
   around.screen.write(lines.map((line) => `${line.replaceAll(/[\r\n]/g, ' ')}\n`).join(''));
+}
+
+/** Nothing, where the server takes its time; what is open to it is ended then, since the shell waits for our end. */
+async function inTime(cluster: Cluster, completer: Completer): Promise<Candidate[]> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Candidate[]>((resolve) => (timer = setTimeout(() => resolve([]), patienceMs)));
+  try {
+    return await Promise.race([completer(cluster), late]);
+  } finally {
+    clearTimeout(timer);
+    await cluster.close();
+  }
 }
