@@ -28,7 +28,12 @@ void runCli(process.argv.slice(2), {
   screen: {
     write: (text) => void process.stdout.write(text),
     terminal: Boolean(process.stdout.isTTY),
-    width: process.stdout.columns ?? 80,
+    // 0 where a terminal does not know.
+    width: process.stdout.columns || 80,
   },
   onInterrupt,
-}).then((code) => (process.exitCode = code));
+}).then((code) => {
+  process.exitCode = code;
+  // A shell waits for our end, and a connection that is being made can't be taken back.
+  if (process.argv[2] === '__complete') process.exit();
+});

@@ -301,6 +301,7 @@ describe('kubectl-serval', () => {
 
       it('is made also by who may read hardly anything', async () => {
         const { code, out } = await cli.run(['bugreport', '-o', 'little.tar.gz'], limited);
+        expect(out).toMatch(/^NOT COLLECTED {2}logs of the operator: .*forbidden/m);
         expect([code, out]).toEqual([
           0,
           expect.stringMatching(/^NOT COLLECTED {2}resources\/servalnodes\.yaml: .*forbidden/m),

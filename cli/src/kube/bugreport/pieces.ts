@@ -1,6 +1,6 @@
 /** Which pieces a bug report has. */
 import { list, paths, type Cluster } from '../cluster.js';
-import { leaseName, podsOf, isReady, workloadsOf, anywhere } from '../components.js';
+import { anywhere, isReady, leaseName, podsOf, workloadsOf, type Component } from '../components.js';
 import { gatherChecks } from '../check/command.js';
 import { readCrds } from '../check/before.js';
 import { reportLines } from '../check/finding.js';
@@ -25,8 +25,15 @@ export interface Planned {
 
 export async function planPieces(session: Session, bounds: Bounds): Promise<Planned> {
   const { cluster } = session;
-  const operators = await podsOf(cluster, 'operator').catch(() => []);
-  const agents = await podsOf(cluster, 'agent').catch(() => []);
+  const unknown: Piece[] = [];
+  const [operators = [], agents = []] = await Promise.all(
+    (['operator', 'agent'] as const).map((which) =>
+      podsOf(cluster, which).catch((error: Error) => {
+        unknown.push(unlisted(which, error));
+        return [];
+      }),
+    ),
+  );
   const chosen = [...agents].sort((a, b) => Number(isReady(a)) - Number(isReady(b))).slice(0, bounds.agents);
   const left = agents.length - chosen.length;
   return {
@@ -35,13 +42,20 @@ export async function planPieces(session: Session, bounds: Bounds): Promise<Plan
       ...resources(cluster),
       ...logPieces(cluster, [...operators, ...chosen], bounds.lines),
       ...chosen.flatMap((pod) => answers(session, pod)),
+      ...unknown,
     ],
     notes: [
       `Of each container the last ${bounds.lines} lines of its log are here, 1 MiB at most; so are those of its run before, where there was one.`,
       ...(left > 0 ? [`Of ${left} other agents neither logs nor answers were taken (see --agents).`] : []),
-      'Of nodes, their conditions, addresses, labels and versions are here; lists of images and volumes are not.',
+      'Of nodes, their conditions, addresses, labels and versions are here; lists of images and volumes are not, nor are metadata.managedFields of anything.',
     ],
   };
+}
+
+/** That there are no logs must be told too. */
+function unlisted(which: Component, error: Error): Piece {
+  const name = which === 'agent' ? 'logs and answers of agents' : 'logs of the operator';
+  return { name, what: '', get: () => Promise.reject(error) };
 }
 
 function general(session: Session): Piece[] {

@@ -50,7 +50,7 @@ export async function complete(
   around.screen.write(lines.map((line) => `${line.replaceAll(/[\r\n]/g, ' ')}\n`).join(''));
 }
 
-/** Nothing, where the server takes its time; what is open to it is ended then, since the shell waits for our end. */
+/** Nothing, where the server takes its time. */
 async function inTime(cluster: Cluster, completer: Completer): Promise<Candidate[]> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Candidate[]>((resolve) => (timer = setTimeout(() => resolve([]), patienceMs)));
@@ -58,6 +58,6 @@ async function inTime(cluster: Cluster, completer: Completer): Promise<Candidate
     return await Promise.race([completer(cluster), late]);
   } finally {
     clearTimeout(timer);
-    await cluster.close();
+    void cluster.close();
   }
 }
