@@ -354,9 +354,11 @@ describe('kubectl-serval', () => {
         const { port } = server.address() as AddressInfo;
         const mute = plane.kubeconfigFile({ ...plane.admin(), server: `https://${loopback}:${port}` });
         const began = performance.now();
-        expect(await cli.run(['__complete', 'migrate', ''], mute)).toEqual({ code: 0, out: ':4\n', err: '' });
-        expect(performance.now() - began).toBeLessThan(8_000);
+        const ran = await cli.run(['__complete', 'migrate', ''], mute);
         server.close();
+        expect(ran).toEqual({ code: 0, out: ':4\n', err: '' });
+        // A connection is given up after 10 s.
+        expect(performance.now() - began).toBeLessThan(9_000);
       });
 
       it('finds nothing, and says nothing, where nobody answers', () => {
