@@ -84,8 +84,14 @@ describe('where the words go', () => {
   });
 
   it('is the agent of the option, whatever the environment says', async () => {
-    await run(['status', '--socket', '/mine'], false, { SERVAL_SOCKET: '/other' });
-    expect(err).toMatch(/agent at \/mine/);
+    for (const words of [
+      ['status', '--socket', '/mine'],
+      ['--socket=/mine', 'status'],
+    ]) {
+      err = '';
+      await run(words, false, { SERVAL_SOCKET: '/other' });
+      expect(err).toMatch(/agent at \/mine/);
+    }
   });
 
   it('closes the cluster also when something fails', async () => {
