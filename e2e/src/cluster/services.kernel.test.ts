@@ -37,6 +37,7 @@ describe('the operator keeps Services', () => {
       tell: (one) => told.push(one),
       onError: (_, error) => errors.push(error),
       onWatchError: (error) => errors.push(error),
+      refusedMs: 1_000,
     });
   };
 
@@ -204,6 +205,28 @@ describe('the operator keeps Services', () => {
     expect(conditions?.[0]?.message).toMatch(/10\.96\.77\.77.*already allocated/);
   });
 
+  it('makes what was refused once what was in its way is gone', async () => {
+    await store.delete('ServalService', 'default/first');
+    // The garbage collector would, as soon as it has learned of our kinds, every 30 s.
+    await client.request({ method: 'DELETE', path: `${services}/first` });
+    const { virtualIPs } = await says('second', 'NoReplicas');
+    expect(virtualIPs).toContain('10.96.77.77');
+  });
+
+  it('says which quota keeps a Service from being made, and makes it when that is gone', async () => {
+    const quotas = '/api/v1/namespaces/default/resourcequotas';
+    const body = { metadata: { name: 'few' }, spec: { hard: { 'count/services': '1' } } };
+    await client.request({ method: 'POST', path: quotas, body });
+    await until('the quota counts', async () =>
+      JSON.stringify(await client.request({ path: `${quotas}/few` })).includes('"used":{"count/services"'),
+    );
+    await declare('many');
+    const { conditions } = await says('many', 'ServiceRefused');
+    expect(conditions?.[0]?.message).toMatch(/exceeded quota: few.*see which quota/);
+    await client.request({ method: 'DELETE', path: `${quotas}/few` });
+    await says('many', 'NoReplicas');
+  });
+
   it('does what happened while it was away, once it is back, and nothing twice', async () => {
     await running.stop();
     await declare('late');
@@ -212,7 +235,7 @@ describe('the operator keeps Services', () => {
       { selector: { app: 's' }, ports: [{ port: 80 }] },
       { labels: { [serviceLabel]: 'true' } },
     );
-    await store.delete('ServalService', 'default/first');
+    await store.delete('ServalService', 'default/many');
     start();
     await says('late', 'NoReplicas');
     await until(

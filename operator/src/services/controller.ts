@@ -10,7 +10,7 @@ import {
   type EndpointSlice,
   type ServalService,
 } from '@serval/api';
-import type { ResourceStore } from '@serval/kube-runtime';
+import type { Outcome, ResourceStore } from '@serval/kube-runtime';
 import {
   keyOf,
   statusOf,
@@ -47,7 +47,14 @@ export interface ServiceControllerDeps {
   tell: (told: Told) => void;
   /** RFC 3339; default: by the clock */
   now?: () => string;
+  /** A Service that was refused is asked for again after so long, a quarter more or less by chance, ms; default five minutes */
+  refusedMs?: number;
 }
+
+/** What keeps a Service from being made may go without a word: somebody's virtual IP, a quota. */
+const defaultRefusedMs = 300_000;
+
+const [forbidden, missing] = [403, 404];
 
 export class ServiceController {
   /** slices of each service, by `namespace/name` of the service and of the slice */
@@ -79,13 +86,16 @@ export class ServiceController {
   }
 
   /** @param key `namespace/name` */
-  async reconcile(key: string): Promise<void> {
-    const { store, services } = this.deps;
+  async reconcile(key: string): Promise<Outcome> {
+    const { store, services, refusedMs = defaultRefusedMs } = this.deps;
     const service = store.get('ServalService', key);
     const existing = services.get(key) as unknown as KubeService | undefined;
     const plan = planService(service, existing);
     const done = await this.carryOut(key, plan, service);
     if (service !== undefined) await this.writeStatus(key, service, done.service ?? existing, done.trouble);
+    return done.trouble?.reason === 'ServiceRefused'
+      ? { requeueAfterMs: refusedMs * (0.75 + Math.random() / 2) }
+      : {};
   }
 
   private async carryOut(
@@ -102,9 +112,9 @@ export class ServiceController {
         this.tell(service, plan.isNew ? 'Created' : 'Updated', `Service ${key} is as it is declared`);
       return { service: applied };
     } catch (error) {
-      if (!(error instanceof ServalError) || error.code !== 'ERR_BAD_INPUT') throw error;
-      const message = `Kubernetes refuses a Service like this (${error.reason}): change the ServalService so that it fits`;
-      return { trouble: { reason: 'ServiceRefused', message } };
+      const trouble = refusal(error);
+      if (trouble === undefined) throw error;
+      return { trouble };
     }
   }
 
@@ -122,7 +132,7 @@ export class ServiceController {
       return { service: labelled };
     } catch (error) {
       // It went meanwhile, which a watch tells in a moment.
-      if (statusOf(error) === 404) return {};
+      if (statusOf(error) === missing) return {};
       throw error;
     }
   }
@@ -153,7 +163,13 @@ export class ServiceController {
     const slices = [...(this.slices.get(key)?.values() ?? [])];
     const status = serviceStatus({ service, existing, trouble, slices, now });
     if (isDeepStrictEqual({ ...service.status }, status)) return;
-    await this.deps.store.patchStatus('ServalService', key, status);
+    try {
+      await this.deps.store.patchStatus('ServalService', key, status);
+    } catch (error) {
+      // It went meanwhile, which a watch tells in a moment.
+      if (statusOf(error) === missing) return;
+      throw error;
+    }
     if (trouble !== undefined && trouble.reason !== readyOf(service)?.reason)
       this.deps.tell({ object: service, type: 'Warning', ...trouble });
   }
@@ -175,4 +191,15 @@ export class ServiceController {
     else this.slices.set(owner, own);
     return owner;
   }
+}
+
+/** It does not fit, or may not be made: a quota, a policy. All else is an error, and tried again. */
+function refusal(error: unknown): Trouble | undefined {
+  if (!(error instanceof ServalError)) return undefined;
+  const isForbidden = statusOf(error) === forbidden;
+  if (error.code !== 'ERR_BAD_INPUT' && !isForbidden) return undefined;
+  const what = isForbidden
+    ? `Kubernetes does not let a Service be made here (${error.reason}): see which quota, policy or role says no; it is tried again`
+    : `Kubernetes refuses a Service like this (${error.reason}): change the ServalService so that it fits`;
+  return { reason: 'ServiceRefused', message: what };
 }

@@ -19,6 +19,8 @@ export interface ServiceRunnerOptions {
   onWatchError: (error: unknown) => void;
   /** once for each time that a service was looked at */
   onWorked?: (work: Work) => void;
+  /** as ServiceControllerDeps has it */
+  refusedMs?: number;
 }
 
 export interface Running {
@@ -37,7 +39,7 @@ const concurrency = 8;
 
 /** Begins as soon as the Services are listed, with every ServalService that there is. */
 export function startServices(options: ServiceRunnerOptions): Running {
-  const { client, store, tell, onError, onWatchError, onWorked } = options;
+  const { client, store, tell, onError, onWatchError, onWorked, refusedMs } = options;
   let look: (change: ObjectChange) => void = () => undefined;
   let end: () => void = () => undefined;
   let isStopped = false;
@@ -47,13 +49,13 @@ export function startServices(options: ServiceRunnerOptions): Running {
     onChange: (change) => look(change),
     onError: onWatchError,
   });
-  const controller = new ServiceController({ client, store, services, tell });
+  const controller = new ServiceController({
+    ...{ client, store, services, tell },
+    ...(refusedMs === undefined ? {} : { refusedMs }),
+  });
   const queue = new WorkQueue({
     concurrency,
-    reconcile: async (key) => {
-      await controller.reconcile(key);
-      return {};
-    },
+    reconcile: (key) => controller.reconcile(key),
     onError: (key, error) => onError(`ServalService ${key}`, error),
     ...(onWorked === undefined ? {} : { onWorked }),
   });
