@@ -15,7 +15,7 @@ import type { AgentAccount } from './certificates/rules.js';
 import { OperatorMetrics } from './metrics.js';
 import { fieldManager, type Told } from './services/controller.js';
 import { labelValue, serviceLabel } from './services/plan.js';
-import { startServices, type Running } from './services/runner.js';
+import { startServices, watchTimes, type Running } from './services/runner.js';
 
 export interface OperatorOptions {
   client: KubeClient;
@@ -114,6 +114,7 @@ class RunningOperator implements Operator {
       client,
       kinds: { ServalService: {}, EndpointSlice: { labelSelector: `${serviceLabel}=${labelValue}` } },
       fieldManager,
+      times: watchTimes,
       onError: (kind, error) => this.watchBroke(kind, error),
       onHandlerError: (kind, error) => log.error({ err: error, kind }, 'a change could not be taken in'),
     });

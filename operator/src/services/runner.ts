@@ -34,6 +34,8 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** Few of us watch: after an outage nobody is hurt by our coming back sooner than thousands of agents may. */
+export const watchTimes = { mostWaitMs: 5_000 };
 /** Writes of one service come one after the other, those of many at once. */
 const concurrency = 8;
 
@@ -48,6 +50,7 @@ export function startServices(options: ServiceRunnerOptions): Running {
     path: '/api/v1/services',
     onChange: (change) => look(change),
     onError: onWatchError,
+    times: watchTimes,
   });
   const controller = new ServiceController({
     ...{ client, store, services, tell },
