@@ -118,6 +118,16 @@ export class ControlPlane {
     await startApiServer(this.daemons, setup, admin);
   }
 
+  /** Nobody gets an answer until it goes on; connections stay open, and new ones are taken by the kernel. */
+  pauseApiServer(): void {
+    this.daemons.find(apiServer)?.signal('SIGSTOP');
+  }
+
+  /** After pauseApiServer(). */
+  continueApiServer(): void {
+    this.daemons.find(apiServer)?.signal('SIGCONT');
+  }
+
   /** The programs that run at the moment, by name. */
   pids(): ReadonlyMap<string, number> {
     return this.daemons.pids();

@@ -70,6 +70,11 @@ export class Daemon {
     throw error;
   }
 
+  /** It stands still (SIGSTOP), with all that it has open, or goes on (SIGCONT). */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.child.kill(signal);
+  }
+
   /** Resolves when it has ended; it is killed where it does not end in time. */
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     if (this.hasEnded) return;

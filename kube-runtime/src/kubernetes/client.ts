@@ -54,9 +54,13 @@ export class KubeClient {
     return read(request, response) as Promise<Answer>;
   }
 
-  /** Lines of an answer that has no end, as they come; it ends when the signal says so, or the server does. */
+  /**
+   * Lines of an answer that has no end, as they come, and an empty one when the server begins to answer; it ends when the
+   * signal says so, or the server does.
+   */
   async *lines(request: KubeRequest & { signal: AbortSignal }): AsyncGenerator<string> {
     const response = await this.send(request);
+    yield '';
     if (response.body === null) return;
     const decoder = new TextDecoder();
     let begun = '';
