@@ -94,9 +94,11 @@ export class ServiceIndex {
 
   private takeService(type: string, service: ServalService): void {
     const name = serviceName(service);
+    const before = this.services.get(name);
     if (type === 'deleted') this.services.delete(name);
     else this.services.set(name, service);
-    this.pointsAreOld = true;
+    // In Kubernetes its status counts replicas: that is told of each that comes or goes, and nobody's place changes by it.
+    if (type === 'deleted' || before === undefined || !servesAlike(before, service)) this.pointsAreOld = true;
     this.listener.service(name);
   }
 
@@ -137,4 +139,11 @@ export class ServiceIndex {
 function isSame(a: ServicePoints, b: ServicePoints | undefined): boolean {
   const text = ({ points, problems }: ServicePoints): string => JSON.stringify([points, problems]);
   return b !== undefined && text(a) === text(b);
+}
+
+/** At the same places, and as old. */
+function servesAlike(one: ServalService, other: ServalService): boolean {
+  const text = (service: ServalService): string =>
+    JSON.stringify([virtualIPsOf(service), service.spec.ports, service.metadata.creationTimestamp]);
+  return text(one) === text(other);
 }
