@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME`: each bench has a folder, with its own options. */
 import type { Bench } from './bench.js';
+import { controlPlaneBench } from './control-plane/command.js';
 import { datapathBench } from './datapath/command.js';
 import { migrationBench } from './migration/command.js';
 import { UsageError } from './options.js';
@@ -7,6 +8,7 @@ import { servicesBench } from './services/command.js';
 import { simulationBench } from './simulation/command.js';
 
 const benches = new Map<string, Bench>([
+  ['control-plane', controlPlaneBench],
   ['datapath', datapathBench],
   ['migration', migrationBench],
   ['services', servicesBench],
@@ -16,7 +18,7 @@ const benches = new Map<string, Bench>([
 const usage = [
   'usage: npm run bench -- BENCH [options]',
   '',
-  ...[...benches].map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`),
+  ...[...benches].map(([name, { summary }]) => `  ${name.padEnd(13)} ${summary}`),
   '',
   '`npm run bench -- BENCH --help` tells its options.',
 ].join('\n');

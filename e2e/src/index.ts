@@ -2,19 +2,7 @@
 export { createLab, type Lab, type Pod } from './lab/index.js';
 export { cgroupPrefix } from './lab/state.js';
 export { AgentProcess, ask, Fleet, servald, type FleetOptions } from './fleet/index.js';
-export {
-  accountKeyOptions,
-  askKube,
-  ControlPlane,
-  etcdCommand,
-  kubernetesBinaries,
-  requestKube,
-  requestsSince,
-  type Binaries,
-  type ControlPlaneOptions,
-  type KubeUser,
-  type RequestCounts,
-} from './cluster/index.js';
+export * from './cluster/index.js';
 export { readMove, type Move } from './demo/move.js';
 export { LoadProcess } from './demo/load/process.js';
 export type { ConnectionMix } from './demo/load/protocol.js';

@@ -6,14 +6,23 @@ import type { AgentsChildOptions, AgentsWish, AgentsWord, StoreLook } from './ag
 
 const program = new URL('../../dist/cluster/agents-child.js', import.meta.url).pathname;
 
+interface Waiter {
+  resolve: (word: AgentsWord) => void;
+  reject: (error: Error) => void;
+}
+
 export class AgentsProcess {
-  private readonly waiting = new Map<AgentsWord['what'], (word: AgentsWord) => void>();
+  private readonly waiting = new Map<AgentsWord['what'], Waiter>();
 
   private constructor(private readonly child: ChildProcess) {
+    child.once('exit', (code, signal) => {
+      for (const { reject } of this.waiting.values())
+        reject(new Error(`agents ended with ${code ?? signal}`));
+    });
     if (child.stdout === null) return;
     createInterface({ input: child.stdout }).on('line', (line) => {
       const word = JSON.parse(line) as AgentsWord;
-      this.waiting.get(word.what)?.(word);
+      this.waiting.get(word.what)?.resolve(word);
     });
   }
 
@@ -52,9 +61,6 @@ export class AgentsProcess {
   }
 
   private next(what: AgentsWord['what']): Promise<AgentsWord> {
-    return new Promise((resolve, reject) => {
-      this.waiting.set(what, resolve);
-      this.child.once('exit', (code, signal) => reject(new Error(`agents ended with ${code ?? signal}`)));
-    });
+    return new Promise((resolve, reject) => this.waiting.set(what, { resolve, reject }));
   }
 }

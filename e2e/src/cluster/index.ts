@@ -8,3 +8,8 @@ export { requestsSince, type RequestCounts } from './request-counts.js';
 export type { KubeUser } from './kubeconfig.js';
 export { accountKubeconfig } from './account-client.js';
 export { chart, Helm } from './helm.js';
+export { AgentsProcess } from './agents-process.js';
+export { installCrds } from './crds.js';
+export { count, inParallel } from './in-parallel.js';
+export { OperatorProcess, sumOf, type Metrics } from './operator-process.js';
+export { lists, makeServices, outage, type OutageOptions, type OutageResult } from './outage.js';

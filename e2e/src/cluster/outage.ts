@@ -82,9 +82,10 @@ export async function outage(world: OutageWorld, options: OutageOptions): Promis
   const began = performance.now();
   const returned = Promise.all(world.agents.map((agents) => agents.returned()));
   const requests = await requestsAfter(plane, options, counted);
-  const returnedMs = (await returned).flat().sort((a, b) => a - b);
   await writer.end();
+  // A kind of which nothing changes is heard of with the next bookmark, a minute later: what all have is there long before.
   const convergedMs = await converged(world, began, options.convergeMs);
+  const returnedMs = (await returned).flat().sort((a, b) => a - b);
   return {
     changed: before.filter(({ digest }, i) => digest !== after[i]?.digest).length,
     silentMs: Math.min(...after.map(({ silentMs }) => silentMs)),

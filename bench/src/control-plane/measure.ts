@@ -1,0 +1,111 @@
+/** All parts, in one run on one control plane. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { requestsSince, type OperatorProcess } from '@serval/e2e';
+import type { Progress } from '../bench.js';
+import { AgentSide } from './agent.js';
+import { growth, type GrowthResult } from './growth.js';
+import { interruptions, type InterruptionResult } from './interruption.js';
+import { latency, type LatencyResult } from './latency.js';
+import { nodeName } from './objects.js';
+import type { Options, Part } from './options.js';
+import { coldStart, type StartResult } from './start.js';
+import { World } from './world.js';
+
+export interface Results {
+  pods: number;
+  nodes: number;
+  services: number;
+  /** with all Services to be made */
+  first?: StartResult;
+  /** with all there: an upgrade */
+  again?: StartResult;
+  latency?: LatencyResult;
+  growth: GrowthResult[];
+  interruptions: InterruptionResult[];
+}
+
+const labelSelector = 'serval.io/service=true';
+/** The least and the most, beside what was asked for. */
+const [fewServices, manyServices] = [100, 3];
+
+export async function measure(options: Options, progress: Progress): Promise<Results> {
+  const { pods, nodes, services } = options;
+  const world = await World.start({ pods, nodes }, progress);
+  const results: Results = { pods, nodes, services, growth: [], interruptions: [] };
+  let operator: OperatorProcess | undefined;
+  try {
+    await world.makeNodes();
+    await world.makePods();
+    await world.makeServices(0, services);
+    progress('the operator starts, with every Service to be made');
+    const first = await coldStart(world, services);
+    operator = first.operator;
+    results.first = first.result;
+    await operator.end('SIGTERM');
+    progress('it starts again, with every Service made');
+    const again = await coldStart(world, services);
+    operator = again.operator;
+    results.again = again.result;
+    await rest(world, operator, options, results, progress);
+    return results;
+  } finally {
+    await operator?.end('SIGKILL');
+    await world.stop();
+  }
+}
+
+async function rest(
+  world: World,
+  operator: OperatorProcess,
+  { only, services }: Options,
+  results: Results,
+  progress: Progress,
+): Promise<void> {
+  const wants = (part: Part): boolean => only.includes(part);
+  if (wants('latency') || wants('growth')) {
+    const agent = await AgentSide.start({ kubeconfig: world.kubeconfig, node: nodeName(0), labelSelector });
+    try {
+      if (wants('latency')) {
+        progress("changed endpoints, until an agent's plan has them");
+        results.latency = await latency(world, agent, labelSelector);
+      }
+      if (wants('growth')) results.growth = await grown(world, operator, agent, services, progress);
+    } finally {
+      await agent.end();
+    }
+  }
+  if (wants('outage')) results.interruptions = await interruptions(world, operator, progress);
+}
+
+async function grown(
+  world: World,
+  operator: OperatorProcess,
+  agent: AgentSide,
+  services: number,
+  progress: Progress,
+): Promise<GrowthResult[]> {
+  const results: GrowthResult[] = [];
+  const at = async (number: number): Promise<void> => {
+    progress(`events of one service among ${number}`);
+    await quiet(world);
+    results.push(await growth(world, operator, agent, number));
+  };
+  await at(services);
+  await world.makeServices(services, services * manyServices);
+  await at(services * manyServices);
+  await world.deleteServices(fewServices, services * manyServices);
+  await at(fewServices);
+  return results.sort((a, b) => a.services - b.services);
+}
+
+/** Nobody writes endpoints, Services or our objects any more. */
+async function quiet({ plane }: World): Promise<void> {
+  const pause = 2_000;
+  for (;;) {
+    const before = await plane.requests();
+    await delay(pause);
+    const more = Object.keys(requestsSince(before, await plane.requests()));
+    if (!more.some((name) => /^(POST|PUT|PATCH|APPLY|DELETE) .*(services|endpointslices|events)/.test(name)))
+      return;
+  }
+}

@@ -1,0 +1,120 @@
+/** A control plane with nodes, pods and services in it; pods and slices are the real controllers' affair. */
+import { KubeClient } from '@serval/kube-runtime/kubernetes';
+import { ControlPlane, count, inParallel, installCrds, OperatorProcess } from '@serval/e2e';
+import type { Progress } from '../bench.js';
+import {
+  namespace,
+  node,
+  pod,
+  podName,
+  podStatus,
+  servalNode,
+  service,
+  serviceName,
+  type Sizes,
+} from './objects.js';
+
+const core = `/api/v1/namespaces/${namespace}`;
+const group = '/apis/serval.io/v1alpha1';
+export const servalServices = `${group}/namespaces/${namespace}/servalservices`;
+/** Requests at a time. */
+const atOnce = 48;
+const tellEvery = 1_000;
+
+/** Nobody keeps these nodes alive: what would take their pods away is left out. */
+const controllers = '--controllers=*,-node-lifecycle-controller,-taint-eviction-controller';
+
+export class World {
+  private constructor(
+    readonly plane: ControlPlane,
+    readonly client: KubeClient,
+    readonly kubeconfig: string,
+    readonly sizes: Sizes,
+    private readonly progress: Progress,
+  ) {}
+
+  static async start(sizes: Sizes, progress: Progress): Promise<World> {
+    const plane = await ControlPlane.start({ controllerManagerOptions: [controllers], progress });
+    const kubeconfig = plane.kubeconfigFile(plane.admin());
+    const client = KubeClient.load('serval-bench', kubeconfig);
+    await installCrds(client);
+    return new World(plane, client, kubeconfig, sizes, progress);
+  }
+
+  async stop(): Promise<void> {
+    await this.client.close();
+    await this.plane.stop();
+  }
+
+  operator(name: string): Promise<OperatorProcess> {
+    return OperatorProcess.start({ kubeconfig: this.kubeconfig, name, more: ['--log-level', 'error'] });
+  }
+
+  async makeNodes(): Promise<void> {
+    await this.many('nodes', count(this.sizes.nodes), async (number) => {
+      await this.post('/api/v1/nodes', node(number));
+      await this.post(`${group}/servalnodes`, servalNode(number));
+    });
+  }
+
+  async makePods(): Promise<void> {
+    await this.many('pods', count(this.sizes.pods), (number) => this.makePod(number));
+  }
+
+  /** Ready. */
+  async makePod(number: number): Promise<void> {
+    await this.post(`${core}/pods`, pod(number, this.sizes));
+    await this.setReady(number, true);
+  }
+
+  async setReady(number: number, isReady: boolean): Promise<void> {
+    await this.client.request({
+      method: 'PATCH',
+      path: `${core}/pods/${podName(number)}/status`,
+      contentType: 'application/strategic-merge-patch+json',
+      body: podStatus(number, isReady),
+    });
+  }
+
+  /** With a while to end, as the kubelet gives it; or at once. */
+  async deletePod(number: number, graceSeconds: number): Promise<void> {
+    const body = { kind: 'DeleteOptions', apiVersion: 'v1', gracePeriodSeconds: graceSeconds };
+    await this.client.request({ method: 'DELETE', path: `${core}/pods/${podName(number)}`, body });
+  }
+
+  async makeServices(from: number, to: number): Promise<void> {
+    const numbers = count(to - from).map((number) => from + number);
+    await this.many('ServalServices', numbers, (number) =>
+      this.post(servalServices, service(number, this.sizes)),
+    );
+  }
+
+  /** Resolves when their Services are gone too. */
+  async deleteServices(from: number, to: number): Promise<void> {
+    const numbers = count(to - from).map((number) => from + number);
+    await this.many('deletions', numbers, async (number) => {
+      const name = serviceName(number);
+      await this.client.request({ method: 'DELETE', path: `${servalServices}/${name}` });
+      // The garbage collector would too, later.
+      await this.client
+        .request({ method: 'DELETE', path: `${core}/services/${name}` })
+        .catch(() => undefined);
+    });
+  }
+
+  private post(path: string, body: object): Promise<unknown> {
+    return this.client.request({ method: 'POST', path, body, timeoutMs: 60_000 });
+  }
+
+  private async many(
+    what: string,
+    numbers: readonly number[],
+    work: (number: number) => Promise<unknown>,
+  ): Promise<void> {
+    let done = 0;
+    await inParallel(numbers, atOnce, async (number) => {
+      await work(number);
+      if (++done % tellEvery === 0 || done === numbers.length) this.progress(`${done} ${what}`);
+    });
+  }
+}
