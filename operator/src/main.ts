@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
 import { ServalError } from '@serval/api';
 import { makeLog } from '@serval/kube-runtime';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
@@ -14,6 +15,9 @@ const packageFile = new URL('../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
 /** What Kubernetes mounts into each pod. */
 const ownNamespace = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
+
+/** The engine would make room for what is young as long as so much of it stays, as at the start, and never give it back. */
+setFlagsFromString('--semi-space-growth-factor=1');
 
 async function run(settings: Settings): Promise<void> {
   const log = makeLog({ level: settings.logLevel, base: { operator: settings.identity } });
