@@ -50,7 +50,7 @@ describe('an outage of the API server', () => {
   it('of 20 s leaves what agents have, and all come back by themselves, not at once', async () => {
     const result = await outage(
       { plane, client, operator, agents },
-      { how: 'gone', seconds: 20, convergeMs: 60_000 },
+      { how: 'gone', seconds: 20, convergeMs: 90_000 },
     );
     show(result);
     expect(result.changed).toBe(0);
@@ -62,19 +62,19 @@ describe('an outage of the API server', () => {
     const [first = 0, last = 0] = [result.returnedMs[0], result.returnedMs.at(-1)];
     expect(last - first).toBeGreaterThan(1_000);
     expect(last).toBeLessThan(40_000);
-    expect(result.convergedMs).toBeLessThan(45_000);
+    expect(result.convergedMs).toBeLessThan(60_000);
   });
 
   it('that hangs is noticed by the watches, and by the operator, which does not lead blindly', async () => {
     const result = await outage(
       { plane, client, operator, agents },
-      { how: 'hangs', seconds: 18, convergeMs: 60_000 },
+      { how: 'hangs', seconds: 18, convergeMs: 90_000 },
     );
     show(result);
     expect(result.changed).toBe(0);
     expect(result.silentMs).toBeGreaterThan(silentMs);
     expect(result.fewestErrors).toBeGreaterThan(0);
     expect(result.operatorNoticed).toBe(true);
-    expect(result.convergedMs).toBeLessThan(45_000);
+    expect(result.convergedMs).toBeLessThan(60_000);
   });
 });
