@@ -50,7 +50,9 @@ function jest(pattern: string, folder: string): JestReport {
     env: { ...process.env, NODE_OPTIONS: '--experimental-vm-modules --no-warnings' },
   });
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as JestReport;
+    const report = JSON.parse(readFileSync(file, 'utf8')) as JestReport;
+    if (report.testResults.length === 0) throw new Error('no file has this in its name');
+    return report;
   } catch (cause) {
     throw new ServalError('ERR_NOT_FOUND', {
       subject: `suites like ${pattern}`,
