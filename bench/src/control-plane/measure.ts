@@ -98,14 +98,19 @@ async function grown(
   return results.sort((a, b) => a.services - b.services);
 }
 
-/** Nobody writes endpoints, Services or our objects any more. */
+const [pauseMs, patienceMs] = [2_000, 180_000];
+
+/** Nobody writes endpoints, Services or our objects any more. @throws where somebody goes on for too long */
 async function quiet({ plane }: World): Promise<void> {
-  const pause = 2_000;
+  const end = performance.now() + patienceMs;
   for (;;) {
     const before = await plane.requests();
-    await delay(pause);
+    await delay(pauseMs);
     const more = Object.keys(requestsSince(before, await plane.requests()));
-    if (!more.some((name) => /^(POST|PUT|PATCH|APPLY|DELETE) .*(services|endpointslices|events)/.test(name)))
-      return;
+    const writes = more.filter((name) =>
+      /^(POST|PUT|PATCH|APPLY|DELETE) .*(services|endpointslices|events)/.test(name),
+    );
+    if (writes.length === 0) return;
+    if (performance.now() > end) throw new Error(`it does not get quiet: ${writes.join(', ')}`);
   }
 }

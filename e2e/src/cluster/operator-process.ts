@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { operatorProgram } from '@serval/operator';
+import { tool } from '../lab/processes.js';
 import { freePorts, loopback } from './ports.js';
 
 export interface OperatorProcessOptions {
@@ -38,7 +39,9 @@ export class OperatorProcess {
     const own = ['--kubeconfig', kubeconfig, '--lease-namespace', 'default', '--identity', name];
     const where = ['--metrics-address', loopback, '--metrics-port', String(port)];
     const command = [...engine, operatorProgram, ...own, ...where, ...more];
-    return new OperatorProcess(name, port, spawn(process.execPath, command));
+    // The kernel kills it when we end, however that happens. It takes the id of setpriv, which becomes the program.
+    const child = spawn(tool('setpriv'), ['--pdeathsig', 'KILL', process.execPath, ...command]);
+    return new OperatorProcess(name, port, child);
   }
 
   get pid(): number {
