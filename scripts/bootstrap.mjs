@@ -202,8 +202,9 @@ function buildCached(what, script, ...args) {
 
 /** The tests' control plane. */
 function buildKubernetes() {
-  const what = "Kubernetes' API server and controller manager: ten minutes at most";
-  buildCached(what, 'build-kubernetes.mjs', '--only', 'kube-apiserver,kube-controller-manager');
+  const what = "Kubernetes' API server, controller manager and scheduler: ten minutes at most";
+  const names = 'kube-apiserver,kube-controller-manager,kube-scheduler';
+  buildCached(what, 'build-kubernetes.mjs', '--only', names);
 }
 
 /** What installs our chart there. */

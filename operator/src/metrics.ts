@@ -10,6 +10,8 @@ export interface MetricSources {
   silentMs: () => number;
   /** when the authority that signs certificates ends, ms since 1970; undefined: none is known here */
   authorityUntil: () => number | undefined;
+  /** how many migrations are open, by phase */
+  migrations: () => Readonly<Record<string, number>>;
   /** Events that were written, left out, given up */
   events: () => { written: number; dropped: number; failed: number };
 }
@@ -56,6 +58,13 @@ export class OperatorMetrics {
     labelNames: ['kind'],
     registers: [this.registry],
   });
+  /** labels: result */
+  readonly migrationsEnded = new Counter({
+    name: 'serval_operator_migrations_ended_total',
+    help: 'Migrations that have ended while this one led, by how: succeeded, failed, aborted',
+    labelNames: ['result'],
+    registers: [this.registry],
+  });
 
   constructor(version: string, sources: MetricSources) {
     collectDefaultMetrics({ register: this.registry });
@@ -77,6 +86,7 @@ export class OperatorMetrics {
       () => secondsUntil(sources.authorityUntil()),
     );
     this.readEach('queue_depth', 'Objects that wait to be looked at', 'controller', sources.depths);
+    this.readEach('migrations', 'Migrations that have not ended', 'phase', sources.migrations);
     this.readEach('events', 'Events about objects since the start', 'outcome', () => ({
       ...sources.events(),
     }));

@@ -2,20 +2,24 @@
  * The operator, put together: copies of what it reads, an election, and what the leader does. Whoever does not lead has the
  * copies too, so that it can begin at once.
  */
-import { apiVersion, type Kind } from '@serval/api';
-import { startMetricsServer, type Logger, type Work } from '@serval/kube-runtime';
-import { Events, KubernetesStore, LeaderElection, type KubeClient } from '@serval/kube-runtime/kubernetes';
+import { startMetricsServer, type Logger } from '@serval/kube-runtime';
 import {
-  startCertificates,
-  type RunningCertificates,
-  type ToldOfCertificate,
-} from './certificates/runner.js';
+  Events,
+  KubernetesStore,
+  LeaderElection,
+  type KubeClient,
+  type Occurrence,
+} from '@serval/kube-runtime/kubernetes';
 import type { AuthorityTimes } from './certificates/authority-plan.js';
 import type { AgentAccount } from './certificates/rules.js';
+import { idle, Leader } from './leader.js';
 import { OperatorMetrics } from './metrics.js';
-import { fieldManager, type Told } from './services/controller.js';
+import { openByPhase } from './migrations/figures.js';
+import { Pods } from './pods/pods.js';
+import { fieldManager } from './services/controller.js';
 import { labelValue, serviceLabel } from './services/plan.js';
-import { startServices, watchTimes, type Running } from './services/runner.js';
+import { watchTimes } from './services/runner.js';
+import type { Told } from './told.js';
 
 export interface OperatorOptions {
   client: KubeClient;
@@ -58,23 +62,22 @@ class RunningOperator implements Operator {
   private readonly metrics: OperatorMetrics;
   private readonly events: Events;
   private readonly election: LeaderElection;
+  private readonly pods: Pods;
   private store: KubernetesStore | undefined;
-  private leading: Running | undefined;
-  private certificates: RunningCertificates | undefined;
+  private leading: Leader | undefined;
   private closeServer: () => Promise<void> = () => Promise.resolve();
 
   constructor(private readonly options: OperatorOptions) {
     const { client, log, version, namespace, identity, times = defaultTimes } = options;
     this.metrics = new OperatorMetrics(version, {
       isLeading: () => this.isLeading(),
-      depths: () => ({
-        services: this.leading?.depth() ?? 0,
-        certificates: this.certificates?.depth() ?? 0,
-      }),
-      authorityUntil: () => this.certificates?.authorityUntil(),
-      silentMs: () => this.store?.silentFor() ?? 0,
+      depths: () => this.leading?.depths() ?? idle,
+      silentMs: () => Math.max(this.store?.silentFor() ?? 0, this.pods.silentFor()),
+      authorityUntil: () => this.leading?.authorityUntil(),
+      migrations: () => openByPhase(this.store?.list('ServalMigration') ?? []),
       events: () => this.events.figures,
     });
+    this.pods = new Pods(client, (error) => this.watchBroke('Pod', error));
     this.events = new Events({
       client,
       reporter: { controller: 'serval.io/operator', instance: identity.slice(0, 128) },
@@ -98,7 +101,7 @@ class RunningOperator implements Operator {
   }
 
   async start(): Promise<void> {
-    const { client, log, metrics } = this.options;
+    const { log, metrics } = this.options;
     const server = await startMetricsServer({
       ...metrics,
       registry: this.metrics.registry,
@@ -110,14 +113,8 @@ class RunningOperator implements Operator {
     });
     this.port = server.port;
     this.closeServer = () => server.close();
-    this.store = await KubernetesStore.open({
-      client,
-      kinds: { ServalService: {}, EndpointSlice: { labelSelector: `${serviceLabel}=${labelValue}` } },
-      fieldManager,
-      times: watchTimes,
-      onError: (kind, error) => this.watchBroke(kind, error),
-      onHandlerError: (kind, error) => log.error({ err: error, kind }, 'a change could not be taken in'),
-    });
+    const [store] = await Promise.all([this.openStore(), this.pods.start()]);
+    this.store = store;
     log.info('all is listed; it stands for election');
     this.election.start();
   }
@@ -125,78 +122,60 @@ class RunningOperator implements Operator {
   async stop(): Promise<void> {
     await this.election.stop();
     await this.events.close();
-    await this.store?.close();
+    await Promise.all([this.store?.close(), this.pods.stop()]);
     await this.closeServer();
   }
 
-  private async lead(signal: AbortSignal): Promise<void> {
+  private openStore(): Promise<KubernetesStore> {
     const { client, log } = this.options;
+    return KubernetesStore.open({
+      client,
+      kinds: {
+        ServalService: {},
+        ServalMigration: {},
+        ServalNode: {},
+        EndpointSlice: { labelSelector: `${serviceLabel}=${labelValue}` },
+      },
+      fieldManager,
+      times: watchTimes,
+      onError: (kind, error) => this.watchBroke(kind, error),
+      onHandlerError: (kind, error) => log.error({ err: error, kind }, 'a change could not be taken in'),
+    });
+  }
+
+  private async lead(signal: AbortSignal): Promise<void> {
+    const { client, log, namespace, certificates } = this.options;
     if (this.store === undefined) return;
     log.info('leads');
-    this.leading = startServices({
-      client,
-      store: this.store,
+    this.leading = new Leader({
+      ...{ client, log, metrics: this.metrics, store: this.store, pods: this.pods },
       tell: (told) => this.tell(told),
-      onWatchError: (error) => this.watchBroke('Service', error),
-      ...this.counted('services'),
+      record: (told) => this.record(told),
+      ...(certificates === undefined ? {} : { certificates: { ...certificates, namespace } }),
+      onWatchError: (kind, error) => this.watchBroke(kind, error),
     });
-    this.certificates = this.startCertificates();
     await ended(signal);
-    await Promise.all([this.leading.stop(), this.certificates?.stop()]);
+    await this.leading.stop();
     this.leading = undefined;
-    this.certificates = undefined;
-  }
-
-  private startCertificates(): RunningCertificates | undefined {
-    const { client, log, namespace, certificates } = this.options;
-    if (certificates === undefined) return undefined;
-    return startCertificates({
-      client,
-      namespace,
-      ...certificates,
-      tell: (told) => {
-        log.info({ about: told.object.name, reason: told.reason }, told.message);
-        this.record(told);
-      },
-      onWatchError: (error) => this.watchBroke('CertificateSigningRequest', error),
-      onDecided: (decision) => this.metrics.certificates.inc({ decision }),
-      ...this.counted('certificates'),
-    });
-  }
-
-  /** What is told of a controller's work in the log and the metrics. */
-  private counted(controller: string): {
-    onError: (what: string, error: unknown) => void;
-    onWorked: (work: Work) => void;
-  } {
-    return {
-      onError: (what, error) => {
-        this.metrics.errors.inc({ controller });
-        this.options.log.warn({ err: error, what }, 'failed, and is tried again');
-      },
-      onWorked: ({ queuedMs, workedMs }) => {
-        this.metrics.queued.observe({ controller }, queuedMs / 1_000);
-        this.metrics.worked.observe({ controller }, workedMs / 1_000);
-      },
-    };
   }
 
   private tell({ object, type, reason, message }: Told): void {
     const { name, namespace, uid } = object.metadata;
-    this.record({ object: { apiVersion, kind: object.kind, name, namespace, uid }, type, reason, message });
+    const { apiVersion, kind } = object;
+    this.record({ object: { apiVersion, kind, name, namespace, uid }, type, reason, message });
   }
 
-  private record(told: ToldOfCertificate): void {
+  private record(told: Omit<Occurrence, 'action'>): void {
     this.events.record({ ...told, action: 'Reconcile' });
   }
 
-  private watchBroke(kind: Kind | 'Service' | 'CertificateSigningRequest', error: unknown): void {
+  private watchBroke(kind: string, error: unknown): void {
     this.metrics.watchErrors.inc({ kind });
     this.options.log.warn({ err: error, kind }, 'a watch broke; it is begun again');
   }
 
   private stuck(): string | undefined {
-    const ms = Math.max(this.leading?.longestRunMs() ?? 0, this.certificates?.longestRunMs() ?? 0);
+    const ms = this.leading?.longestRunMs() ?? 0;
     return ms < stuckMs ? undefined : `an object has been worked on for ${Math.round(ms / 1_000)} s`;
   }
 }

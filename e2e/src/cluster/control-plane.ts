@@ -1,6 +1,6 @@
 /**
- * A real Kubernetes control plane: etcd, API server and controller manager on loopback, with an authority of its own. There
- * are no nodes and no scheduler: pods are objects. Several may run at once; nothing of one runs on without this process.
+ * A real Kubernetes control plane: etcd, API server, controller manager and, where it is wanted, scheduler on loopback, with an
+ * authority of its own. There are no nodes: pods are objects. Several may run at once; nothing of one runs on without this process.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,10 +17,13 @@ import { kubeconfig, type KubeUser } from './kubeconfig.js';
 import { loopback, onFreePorts } from './ports.js';
 import { countRequests, type RequestCounts } from './request-counts.js';
 import { askKubeText } from './request.js';
+import { startScheduler } from './scheduler.js';
 
 export interface ControlPlaneOptions {
   /** whether there is one; default true. Without, services get no EndpointSlices and namespaces no default account. */
   controllerManager?: boolean;
+  /** whether there is one; default false */
+  scheduler?: boolean;
   /** further options of the programs; where an option takes one value, this one counts */
   apiServerOptions?: readonly string[];
   controllerManagerOptions?: readonly string[];
@@ -58,6 +61,7 @@ export class ControlPlane {
   static async start(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
     const names: KubernetesProgram[] = ['kube-apiserver'];
     if (options.controllerManager !== false) names.push('kube-controller-manager');
+    if (options.scheduler === true) names.push('kube-scheduler');
     const { folder } = await kubernetesBinaries(names, options.progress ?? (() => undefined));
     const plane = new ControlPlane(clusterFolder(), folder, options);
     try {
@@ -148,6 +152,7 @@ export class ControlPlane {
       await this.startApiServer();
     });
     if (this.options.controllerManager !== false) await this.manage();
+    if (this.options.scheduler === true) await this.schedule();
   }
 
   private async manage(): Promise<void> {
@@ -164,6 +169,12 @@ export class ControlPlane {
       },
       admin,
     );
+  }
+
+  private async schedule(): Promise<void> {
+    const own = await this.issueUser('system:kube-scheduler');
+    const setup = { program: join(this.programs, 'kube-scheduler'), kubeconfig: this.kubeconfigFile(own) };
+    await startScheduler(this.daemons, setup);
   }
 
   /** Where the API server will be is not known yet. */

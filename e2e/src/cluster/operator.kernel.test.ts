@@ -1,98 +1,46 @@
 /** The operator as a program, two of it, on a real API server. */
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { apiVersion } from '@serval/api';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
-import { leaseName, operatorProgram } from '@serval/operator';
 import { requireRoot } from '../lab/processes.js';
 import { ControlPlane } from './control-plane.js';
 import { installCrds } from './crds.js';
-import { freePorts, loopback } from './ports.js';
+import { OperatorProcesses, type OperatorProcess } from './operator-processes.js';
+import { loopback } from './ports.js';
 
 beforeAll(() => requireRoot());
 jest.setTimeout(120_000);
 
 const services = '/apis/serval.io/v1alpha1/namespaces/default/servalservices';
-const lease = `/apis/coordination.k8s.io/v1/namespaces/default/leases/${leaseName}`;
-
-interface OperatorProcess {
-  name: string;
-  port: number;
-  child: ChildProcess;
-  words: () => string;
-}
 
 describe('the operator', () => {
   let plane: ControlPlane;
   let client: KubeClient;
   let kubeconfig: string;
-  const running: OperatorProcess[] = [];
+  let operators: OperatorProcesses;
 
   beforeAll(async () => {
     plane = await ControlPlane.start({ progress: console.log });
     kubeconfig = plane.kubeconfigFile(plane.admin());
     client = KubeClient.load('serval-test', kubeconfig);
     await installCrds(client);
+    operators = new OperatorProcesses(client, kubeconfig);
   });
-  afterEach(async () => {
-    for (const { child } of running.splice(0)) await end(child, 'SIGKILL');
-  });
+  afterEach(() => operators.endAll('SIGKILL'));
   afterAll(async () => {
     await client?.close();
     await plane?.stop();
   });
 
-  async function start(name: string, ...more: string[]): Promise<OperatorProcess> {
-    const [port = 0] = await freePorts(1);
-    const own = ['--kubeconfig', kubeconfig, '--lease-namespace', 'default', '--identity', name];
-    const where = ['--metrics-address', loopback, '--metrics-port', String(port)];
-    const child = spawn(process.execPath, [operatorProgram, ...own, ...where, ...more]);
-    let words = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding('utf8').on('data', (text: string) => (words += text));
-    const operator = { name, port, child, words: () => words };
-    running.push(operator);
-    return operator;
-  }
-
-  async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-    if (child.exitCode === null && child.signalCode === null) {
-      const exit = once(child, 'exit');
-      child.kill(signal);
-      await exit;
-    }
-    return child.exitCode;
-  }
-
-  /** What it holds after at most so many ms; what kept it from holding, else. */
-  async function within<Value>(
-    ms: number,
-    what: string,
-    ask: () => Promise<Value | undefined>,
-  ): Promise<Value> {
-    let last: unknown;
-    for (const until = performance.now() + ms; performance.now() < until; await delay(20)) {
-      const found = await ask().catch((error: unknown) => void (last = error));
-      if (found !== undefined) return found;
-    }
-    throw new Error(
-      `not within ${ms} ms: ${what} (${String(last)})\n${running.map((one) => one.words()).join('\n')}`,
-    );
-  }
-
-  async function holder(): Promise<string> {
-    const { spec } = await client.request<{ spec: { holderIdentity?: string } }>({ path: lease });
-    return spec.holderIdentity ?? '';
-  }
-  const leads = async ({ name }: OperatorProcess): Promise<true | undefined> =>
-    (await holder()).startsWith(`${name}-`) || undefined;
-  const page = async ({ port }: OperatorProcess, path: string): Promise<{ status: number; text: string }> => {
-    const response = await fetch(`http://${loopback}:${port}${path}`);
-    return { status: response.status, text: await response.text() };
-  };
+  const start = (name: string, ...more: string[]): Promise<OperatorProcess> => operators.start(name, ...more);
+  const within = <Value>(ms: number, what: string, ask: () => Promise<Value | undefined>): Promise<Value> =>
+    operators.within(ms, what, ask);
+  const leads = (one: OperatorProcess): Promise<true | undefined> => operators.leads(one);
+  const page = (one: OperatorProcess, path: string): Promise<{ status: number; text: string }> =>
+    operators.page(one, path);
   const declare = (name: string): Promise<unknown> =>
     client.request({
       method: 'POST',
@@ -137,7 +85,7 @@ describe('the operator', () => {
     );
     expect((await page(two, '/metrics')).text).toMatch(/^serval_operator_leader 0$/m);
     const killed = performance.now();
-    await end(one.child, 'SIGKILL');
+    await operators.end(one, 'SIGKILL');
     await declare('between');
     await within(15_000, 'the second made it', () => hasService('between'));
     console.log(`the other took over after ${Math.round(performance.now() - killed)} ms`);
@@ -147,8 +95,8 @@ describe('the operator', () => {
   it('gives the lease up when it is told to end', async () => {
     const one = await start('one');
     await within(20_000, 'it leads', () => leads(one));
-    expect(await end(one.child, 'SIGTERM')).toBe(0);
-    expect(await holder()).toBe('');
+    expect(await operators.end(one, 'SIGTERM')).toBe(0);
+    expect(await operators.holder()).toBe('');
   });
 
   it('waits for an API server that is gone, and goes on when it is back', async () => {
@@ -172,7 +120,7 @@ describe('the operator', () => {
     expect(wrong.words()).toMatch(/from 0 to 65535/);
     const server = createServer();
     const taken = await start('two');
-    await end(taken.child, 'SIGKILL');
+    await operators.end(taken, 'SIGKILL');
     await new Promise<void>((resolve) => server.listen(taken.port, loopback, resolve));
     const refused = await start('three', '--metrics-port', String(taken.port));
     await once(refused.child, 'exit');

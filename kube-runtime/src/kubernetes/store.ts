@@ -32,6 +32,13 @@ export interface KubernetesOptions {
   times?: Partial<ReflectorTimes>;
 }
 
+/** `resourceVersion`: which version it must be; else the change is refused. */
+export interface MetadataPatch {
+  resourceVersion?: string;
+  finalizers?: string[];
+  annotations?: Record<string, string | null>;
+}
+
 type Handler = (change: ObjectChange) => void;
 type AnyObject = Kinds[KubeKind];
 
@@ -120,24 +127,44 @@ export class KubernetesStore implements ResourceStore {
     }
   }
 
+  /** @param onlyIf the version that the object must still have: else ERR_CONFLICT */
   async patchStatus<Name extends Kind>(
     kind: Name,
     name: string,
     status: StatusPatch<Name>,
+    onlyIf?: string,
   ): Promise<Kinds[Name]> {
     const own = known(kind);
     if (own === 'EndpointSlice') throw withoutStatus(name);
-    return this.written<Name>(
-      own,
-      await this.options.client.request<KubeObject>({
-        method: 'PATCH',
-        path: `${pathOf(own, name)}/status`,
-        query: { fieldManager: this.options.fieldManager },
-        // Said on each request: the client library takes JSON patch for what it does not know.
-        contentType: 'application/merge-patch+json',
-        body: { status },
-      }),
-    );
+    const metadata = onlyIf === undefined ? {} : { metadata: { resourceVersion: onlyIf } };
+    return this.merged<Name>(own, `${pathOf(own, name)}/status`, { ...metadata, status });
+  }
+
+  /**
+   * Change what is said of the object beside its spec and status. `null` removes.
+   * @throws ServalError ERR_NOT_FOUND; ERR_CONFLICT where it is another version by now
+   */
+  patchMetadata<Name extends KubeKind>(
+    kind: Name,
+    name: string,
+    metadata: MetadataPatch,
+  ): Promise<Kinds[Name]> {
+    return this.merged<Name>(kind, pathOf(kind, name), { metadata });
+  }
+
+  /** As it is at this moment, not as a watch has told; readers here see that too. Undefined where there is none. */
+  async read<Name extends KubeKind>(kind: Name, name: string): Promise<Kinds[Name] | undefined> {
+    try {
+      return this.written<Name>(
+        kind,
+        await this.options.client.request<KubeObject>({ path: pathOf(kind, name) }),
+      );
+    } catch (error) {
+      if (statusOf(error) !== 404) throw error;
+      const before = this.reflectors.get(kind)?.get(name);
+      if (before !== undefined) this.reflector(kind).bury(before);
+      return undefined;
+    }
   }
 
   async delete(kind: Kind, name: string): Promise<boolean> {
@@ -166,6 +193,20 @@ export class KubernetesStore implements ResourceStore {
 
   async close(): Promise<void> {
     await Promise.all([...this.reflectors.values()].map((reflector) => reflector.stop()));
+  }
+
+  private async merged<Name extends Kind>(kind: KubeKind, path: string, body: unknown): Promise<Kinds[Name]> {
+    return this.written<Name>(
+      kind,
+      await this.options.client.request<KubeObject>({
+        method: 'PATCH',
+        path,
+        query: { fieldManager: this.options.fieldManager },
+        // Said on each request: the client library takes JSON patch for what it does not know.
+        contentType: 'application/merge-patch+json',
+        body,
+      }),
+    );
   }
 
   private written<Name extends Kind>(kind: KubeKind, answer: KubeObject): Kinds[Name] {

@@ -1,7 +1,7 @@
 /** The signer at work: its copies of requests, its queue, its authority, its end. */
 import { signerName, WorkQueue, type Outcome, type Work } from '@serval/kube-runtime';
 import { Reflector, type EventObject, type KubeClient } from '@serval/kube-runtime/kubernetes';
-import type { Running } from '../services/runner.js';
+import type { Running } from '../running.js';
 import { AuthorityKeeper } from './authority.js';
 import type { AuthorityTimes } from './authority-plan.js';
 import { RequestController, type Decision } from './controller.js';

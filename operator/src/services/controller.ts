@@ -18,6 +18,7 @@ import {
   type KubeObject,
   type ObjectChange,
 } from '@serval/kube-runtime/kubernetes';
+import type { Told } from '../told.js';
 import type { KubeService } from './kube-types.js';
 import { isLabelled, labelValue, planService, serviceLabel, type ServicePlan, type Trouble } from './plan.js';
 import { readyOf, serviceStatus } from './status.js';
@@ -30,13 +31,6 @@ export interface ServiceCopies {
   get(key: string): KubeObject | undefined;
   /** what a write has answered */
   take(object: KubeObject): void;
-}
-
-export interface Told {
-  object: ServalService;
-  type: 'Normal' | 'Warning';
-  reason: string;
-  message: string;
 }
 
 export interface ServiceControllerDeps {

@@ -1,14 +1,6 @@
 /** What is used of Kubernetes' own Service. */
 import type { ObjectMeta } from '@serval/api';
-
-export interface OwnerReference {
-  apiVersion: string;
-  kind: string;
-  name: string;
-  uid: string;
-  controller?: boolean;
-  blockOwnerDeletion?: boolean;
-}
+import type { OwnerReference } from '../kube-types.js';
 
 export interface KubeServicePort {
   name?: string;

@@ -4,7 +4,8 @@
  * has is left alone.
  */
 import { apiVersion, type ServalService, type ServalServicePort } from '@serval/api';
-import type { KubeService, KubeServicePort, OwnerReference } from './kube-types.js';
+import type { OwnerReference } from '../kube-types.js';
+import type { KubeService, KubeServicePort } from './kube-types.js';
 
 /**
  * On the Services of ServalServices. Kubernetes' EndpointSlice controller copies the labels of a Service to its slices: by this

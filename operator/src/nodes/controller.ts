@@ -1,0 +1,107 @@
+/** ServalNodes of agents that say nothing: doubted, and deleted when their node is gone as well. */
+import { ServalError, type ServalNode } from '@serval/api';
+import { systemClock, type Clock, type Outcome } from '@serval/kube-runtime';
+import { statusOf, type KubeClient, type KubernetesStore } from '@serval/kube-runtime/kubernetes';
+import type { Told } from '../told.js';
+import { doubtMs, planNode } from './plan.js';
+
+export interface NodeControllerDeps {
+  client: Pick<KubeClient, 'request'>;
+  store: Pick<KubernetesStore, 'get' | 'watch' | 'patchStatus' | 'read'>;
+  tell: (told: Told) => void;
+  clock?: Clock;
+}
+
+/** What an agent said last, and when that came here. */
+interface Heard {
+  word: string;
+  at: number;
+}
+
+export class NodeController {
+  private readonly heard = new Map<string, Heard>();
+  private readonly clock: Clock;
+
+  constructor(private readonly deps: NodeControllerDeps) {
+    this.clock = deps.clock ?? systemClock;
+  }
+
+  /**
+   * Tells which to look at: each once, when it comes; from then on it is looked at when it may have been silent for too long.
+   * Agents of 5,000 nodes say 500 words a second. Returns what ends it.
+   */
+  follow(look: (name: string) => void): () => void {
+    return this.deps.store.watch('ServalNode', ({ type, object }) => {
+      const { name } = object.metadata;
+      const before = this.heard.get(name);
+      if (type === 'deleted') this.heard.delete(name);
+      else this.hear(object);
+      // One that comes back may go again, long before it would be looked at.
+      const wasSilent = before !== undefined && this.clock.now() - before.at >= doubtMs;
+      if (type !== 'modified' || wasSilent) look(name);
+    });
+  }
+
+  async reconcile(name: string): Promise<Outcome> {
+    const { store } = this.deps;
+    const known = store.get('ServalNode', name);
+    if (known === undefined) return {};
+    if (this.plan(known).do === 'nothing') return this.later(known);
+    // A watch that is late is no silence of the agent's.
+    const node = await store.read('ServalNode', name);
+    if (node === undefined) return {};
+    const plan = this.plan(node);
+    if (plan.do === 'doubt') {
+      const { resourceVersion } = node.metadata;
+      await store.patchStatus('ServalNode', name, { conditions: plan.conditions }, resourceVersion);
+      const { reason, message } = plan.ready;
+      this.deps.tell({ object: node, type: 'Warning', reason, message });
+    }
+    if (plan.do === 'look-for-node' && (await this.isGone(name))) await this.delete(node);
+    return this.later(store.get('ServalNode', name));
+  }
+
+  private later(node: ServalNode | undefined): Outcome {
+    const plan = node === undefined ? undefined : this.plan(node);
+    return { requeueAfterMs: plan === undefined || plan.do === 'doubt' ? undefined : plan.againMs };
+  }
+
+  private plan(node: ServalNode): ReturnType<typeof planNode> {
+    return planNode(node, this.clock.now() - this.hear(node), this.clock.date());
+  }
+
+  /** Returns when its last word came. Whatever was said before this process looked counts as said when it did. */
+  private hear({ metadata, status }: ServalNode): number {
+    const word = `${metadata.uid} ${status?.lastSeen}`;
+    const before = this.heard.get(metadata.name);
+    if (before?.word === word) return before.at;
+    const at = this.clock.now();
+    this.heard.set(metadata.name, { word, at });
+    return at;
+  }
+
+  private async isGone(name: string): Promise<boolean> {
+    try {
+      await this.deps.client.request({ path: `/api/v1/nodes/${encodeURIComponent(name)}` });
+      return false;
+    } catch (error) {
+      if (statusOf(error) === 404) return true;
+      throw error;
+    }
+  }
+
+  /** This one as it was read, and no later one: its agent may have come back. */
+  private async delete({ metadata }: ServalNode): Promise<void> {
+    const { name, uid, resourceVersion } = metadata;
+    try {
+      await this.deps.client.request({
+        method: 'DELETE',
+        path: `/apis/serval.io/v1alpha1/servalnodes/${encodeURIComponent(name)}`,
+        body: { preconditions: { uid, resourceVersion } },
+      });
+    } catch (error) {
+      if (!(error instanceof ServalError) || ![404, 409].includes(statusOf(error) ?? 0)) throw error;
+    }
+    await this.deps.store.read('ServalNode', name);
+  }
+}
