@@ -24,7 +24,8 @@ export class FakeKubelet {
   private readonly arrived = new Set<string>();
   private readonly unready = new Set<string>();
   private readonly reflector: Reflector;
-  private addresses = 0;
+  /** by identity of the pod: it has one for life */
+  private readonly addresses = new Map<string, string>();
   readonly errors: unknown[] = [];
 
   constructor(private readonly client: KubeClient) {
@@ -76,7 +77,7 @@ export class FakeKubelet {
     const ready = this.unready.has(name) ? 'False' : 'True';
     const now = (status as { conditions?: Array<{ type: string; status: string }> }).conditions;
     if (isHeld || now?.find(({ type }) => type === 'Ready')?.status === ready) return;
-    const ip = status.podIP ?? `10.9.0.${++this.addresses}`;
+    const ip = this.addressOf(metadata.uid ?? '');
     const startedAt = new Date().toISOString();
     await this.client.request({
       method: 'PATCH',
@@ -102,6 +103,12 @@ export class FakeKubelet {
         },
       },
     });
+  }
+
+  private addressOf(uid: string): string {
+    const address = this.addresses.get(uid) ?? `10.9.0.${this.addresses.size + 1}`;
+    this.addresses.set(uid, address);
+    return address;
   }
 
   private async end({ metadata }: ClusterPod): Promise<void> {
