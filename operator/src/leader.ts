@@ -22,12 +22,14 @@ export interface LeaderDeps {
   metrics: OperatorMetrics;
   store: KubernetesStore;
   pods: Pods;
+  /** of the operator, the agents' pods, and the authority of their certificates */
+  namespace: string;
   tell: (told: Told) => void;
   /** the same of what is no resource of ours */
   record: (told: ToldOfCertificate) => void;
   onWatchError: (kind: string, error: unknown) => void;
-  /** signs certificates of agents; `namespace` has the authority; absent: somebody else does */
-  certificates?: { account: AgentAccount; times: AuthorityTimes; namespace: string };
+  /** signs certificates of agents; absent: somebody else does */
+  certificates?: { account: AgentAccount; times: AuthorityTimes };
 }
 
 export class Leader {
@@ -35,7 +37,7 @@ export class Leader {
   private readonly certificates: RunningCertificates | undefined;
 
   constructor(private readonly deps: LeaderDeps) {
-    const { client, store, pods, tell, metrics, onWatchError } = deps;
+    const { client, store, pods, namespace, tell, metrics, onWatchError } = deps;
     this.certificates = this.startCertificates();
     const onEnded = (phase: string): void => metrics.migrationsEnded.inc({ result: phase.toLowerCase() });
     this.controllers = {
@@ -45,7 +47,7 @@ export class Leader {
         onWatchError: (error) => onWatchError('Service', error),
       }),
       migrations: startMigrations({ client, store, pods, tell, onEnded, ...this.callbacks('migrations') }),
-      nodes: startNodes({ client, store, tell, ...this.callbacks('nodes') }),
+      nodes: startNodes({ client, store, pods, namespace, tell, ...this.callbacks('nodes') }),
       ...(this.certificates === undefined ? {} : { certificates: this.certificates }),
     };
   }
@@ -71,10 +73,11 @@ export class Leader {
   }
 
   private startCertificates(): RunningCertificates | undefined {
-    const { client, log, certificates, metrics, record, onWatchError } = this.deps;
+    const { client, log, namespace, certificates, metrics, record, onWatchError } = this.deps;
     if (certificates === undefined) return undefined;
     return startCertificates({
       client,
+      namespace,
       ...certificates,
       tell: (told) => {
         log.info({ about: told.object.name, reason: told.reason }, told.message);

@@ -148,10 +148,10 @@ class RunningOperator implements Operator {
     if (this.store === undefined) return;
     log.info('leads');
     this.leading = new Leader({
-      ...{ client, log, metrics: this.metrics, store: this.store, pods: this.pods },
+      ...{ client, log, metrics: this.metrics, store: this.store, pods: this.pods, namespace },
       tell: (told) => this.tell(told),
       record: (told) => this.record(told),
-      ...(certificates === undefined ? {} : { certificates: { ...certificates, namespace } }),
+      ...(certificates === undefined ? {} : { certificates }),
       onWatchError: (kind, error) => this.watchBroke(kind, error),
     });
     await ended(signal);

@@ -45,6 +45,7 @@ export class KubeFleet {
     const { controllerManagerOptions = [], ...controlPlane } = options.controlPlane ?? {};
     const plane = await ControlPlane.start({
       ...controlPlane,
+      scheduler: true,
       controllerManagerOptions: [patientManager, ...controllerManagerOptions],
     });
     const admin = KubeClient.load('serval-test', plane.kubeconfigFile(plane.admin()));
@@ -111,6 +112,11 @@ export class KubeFleet {
     ]);
     this.operators.push(operator);
     return operator;
+  }
+
+  /** All of them, without a word. */
+  async killOperators(): Promise<void> {
+    await Promise.all(this.operators.splice(0).map((operator) => operator.kill()));
   }
 
   /** A kubeconfig with the token of a service account of the chart's, bound to a pod, on this node. */

@@ -1,10 +1,10 @@
 /** Agents in Kubernetes mode on a real API server: they find their pods, tell of their nodes, and move workloads as they are told. */
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   apiVersion,
   type ServalMigration,
+  type ServalMigrationStatus,
   type ServalNode,
   type ServalService,
   type ServiceView,
@@ -83,14 +83,6 @@ describe('agents in Kubernetes mode', () => {
   const migration = (name: string): Promise<ServalMigration> =>
     fleet.admin.request<ServalMigration>({ path: `${collection}/${name}` });
 
-  const write = (name: string, status: object): Promise<unknown> =>
-    fleet.admin.request({
-      method: 'PATCH',
-      path: `${collection}/${name}/status`,
-      contentType: 'application/merge-patch+json',
-      body: { status },
-    });
-
   it('say what their nodes are', async () => {
     const items = await within(10_000, 'every node says that it is ready', async () => {
       const { items: found } = await fleet.admin.request<{ items: ServalNode[] }>({
@@ -125,13 +117,24 @@ describe('agents in Kubernetes mode', () => {
     expect(after.metadata.uid).not.toBe(before.metadata.uid);
   });
 
-  /** What the operator writes before the agents begin. */
-  async function declare(
-    name: string,
-    workload: string,
-    { from, to, pod }: Record<'from' | 'to' | 'pod', string>,
-  ) {
-    await fleet.admin.request({
+  const pods = '/api/v1/namespaces/default/pods';
+
+  const podNames = async (): Promise<string[]> => {
+    const { items } = await fleet.admin.request<{ items: Array<{ metadata: { name: string } }> }>({
+      path: pods,
+    });
+    return items.map(({ metadata }) => metadata.name);
+  };
+
+  const remove = (pod: string): Promise<unknown> =>
+    fleet.admin.request({
+      method: 'DELETE',
+      path: `${pods}/${pod}`,
+      body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 1 },
+    });
+
+  const begin = (name: string, workload: string, to: string): Promise<unknown> =>
+    fleet.admin.request({
       method: 'POST',
       path: collection,
       body: {
@@ -141,42 +144,22 @@ describe('agents in Kubernetes mode', () => {
         spec: { workload: { name: workload }, targetNode: to },
       },
     });
-    const { metadata } = await migration(name);
-    const id = createHash('sha256')
-      .update(metadata.uid ?? '')
-      .digest('hex')
-      .slice(0, 16);
-    await runPod(pod, to, { annotations: { 'serval.io/migration-id': id } });
-    await write(name, {
-      phase: 'Moving',
-      migration: id,
-      sourceNode: from,
-      targetNode: to,
-      targetPod: pod,
-      mover: 'criu',
-      startedAt: new Date().toISOString(),
-    });
-  }
 
-  const steps = (
+  /** Resolves with what its status is when it says so. */
+  const until = (
     name: string,
-    sources: readonly string[],
-    targets: readonly string[],
-    ms = 30_000,
-  ): Promise<ServalMigration> =>
-    within(ms, `${name} is ${sources.join(' or ')} and ${targets.join(' or ')}`, async () => {
-      const object = await migration(name);
-      const { sourceStep = '', targetStep = '', reason } = object.status ?? {};
-      if (sourceStep === 'aborted') throw new Error(reason);
-      return sources.includes(sourceStep) && targets.includes(targetStep) ? object : undefined;
+    what: string,
+    holds: (status: ServalMigrationStatus) => boolean,
+    ms = 60_000,
+  ): Promise<ServalMigrationStatus> =>
+    within(ms, `${name} ${what}`, async () => {
+      const { status = {} } = await migration(name);
+      if (holds(status)) return status;
+      throw new Error(JSON.stringify(status));
     });
 
-  const remove = (pod: string): Promise<unknown> =>
-    fleet.admin.request({
-      method: 'DELETE',
-      path: `/api/v1/namespaces/default/pods/${pod}`,
-      body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 1 },
-    });
+  const ended = (name: string, ms?: number): Promise<ServalMigrationStatus> =>
+    until(name, 'has ended', ({ finishedAt }) => finishedAt !== undefined, ms);
 
   it('move a workload from pod to pod with its connections, also after they were killed', async () => {
     const server = await runPod('server', source, { command: traffic.serverCommand(port) });
@@ -185,57 +168,99 @@ describe('agents in Kubernetes mode', () => {
     const near = await traffic.client(nearPod, server.address4, port, { connections: 2 });
     const goOn = (): Promise<unknown> => Promise.all([client.goesOn(), near.goesOn()]);
 
-    await declare('first', 'server', { from: source, to: target, pod: 'server-2' });
-    // Until its pod is to go, the source's agent leaves it alone: the kubelet would start its program anew.
-    await steps('first', ['retiring'], ['done']);
+    await begin('first', 'server', target);
+    const first = await ended('first');
     await goOn();
-    await remove('server');
-    const { status } = await steps('first', ['retired'], ['done']);
-    await goOn();
-    expect(status).toMatchObject({ phase: 'Moving', flows: 6, lost: {} });
-    expect(status?.freezeMs).toBeGreaterThan(0);
+    expect(first).toMatchObject({
+      phase: 'Succeeded',
+      sourceStep: 'retired',
+      targetStep: 'done',
+      flows: 6,
+      lost: {},
+    });
+    expect(first.freezeMs).toBeGreaterThan(0);
+    const { targetPod: second = '' } = first;
+    expect(await podNames()).toEqual(expect.arrayContaining([second]));
+    expect(await podNames()).not.toContain('server');
 
     // What has come there is more than the pod's object says.
     await fleet.agent(target).kill();
     await fleet.agent(target).start();
     await goOn();
-    const pods = await fleet.agent(target).pods();
-    expect(pods.find(({ name }) => name === 'default/server-2')).toMatchObject({ epoch: 1, mover: 'criu' });
-    await declare('second', 'server-2', { from: target, to: far, pod: 'server-3' });
-    await steps('second', ['retiring'], ['done']);
-    await goOn();
-    await remove('server-2');
-    await steps('second', ['retired'], ['done']);
+    const known = await fleet.agent(target).pods();
+    expect(known.find(({ name }) => name === `default/${second}`)).toMatchObject({ epoch: 1, mover: 'criu' });
+    await begin('second', second, far);
+    const { phase, targetPod: third = '' } = await ended('second');
+    expect(phase).toBe('Succeeded');
     await goOn();
     for (const each of [client, near]) expect((await each.stop()).errors).toEqual([]);
-    await remove('server-3');
+    await remove(third);
+  });
+
+  it('take a move back when its object is deleted, and the workload goes on', async () => {
+    const server = await runPod('stays', source, { command: traffic.serverCommand(port) });
+    const client = await traffic.client(await runPod('asks', far), server.address4, port, { connections: 3 });
+    await fleet.agent(target).kill();
+    await begin('unwanted', 'stays', target);
+    const { targetPod = '' } = await until(
+      'unwanted',
+      'has begun',
+      ({ sourceStep }) => sourceStep !== undefined,
+    );
+    await fleet.admin.request({ method: 'DELETE', path: `${collection}/unwanted` });
+    await within(30_000, 'it is gone', async () => {
+      const found = await migration('unwanted').catch((error: unknown) => error);
+      return found instanceof Error ? true : undefined;
+    });
+    await client.goesOn();
+    await fleet.agent(target).start();
+    await within(20_000, 'its target pod is gone', async () =>
+      (await podNames()).includes(targetPod) ? undefined : true,
+    );
+    expect((await client.stop()).errors).toEqual([]);
+    await Promise.all([remove('stays'), remove('asks')]);
+  });
+
+  it('end a move whose operator is killed in the middle: another one takes over', async () => {
+    const server = await runPod('served', source, { command: traffic.serverCommand(port) });
+    const client = await traffic.client(await runPod('asking', far), server.address4, port, {
+      connections: 3,
+    });
+    await begin('handed', 'served', target);
+    await until('handed', 'has begun', ({ sourceStep }) => sourceStep !== undefined);
+    await fleet.killOperators();
+    await fleet.startOperator('operator-2');
+    expect((await ended('handed')).phase).toBe('Succeeded');
+    await client.goesOn();
+    expect((await client.stop()).errors).toEqual([]);
   });
 
   it('bring a move to its end without an API server, and tell of it when there is one again', async () => {
     const server = await runPod('alone', source, { command: traffic.serverCommand(port) });
-    const client = await traffic.client(await runPod('asks', far), server.address4, port, { connections: 3 });
-    await declare('offline', 'alone', { from: source, to: target, pod: 'alone-2' });
-    await within(10_000, 'it has begun', async () =>
-      (await migration('offline')).status?.sourceStep === undefined ? undefined : true,
+    const client = await traffic.client(await runPod('afar', far), server.address4, port, { connections: 3 });
+    await begin('offline', 'alone', target);
+    const { targetPod = '' } = await until(
+      'offline',
+      'has begun',
+      ({ sourceStep }) => sourceStep !== undefined,
     );
     await fleet.plane.killApiServer();
     const arrived = await within(20_000, 'the target runs it', async () =>
-      (await fleet.agent(target).pods()).find(({ name, epoch }) => name === 'default/alone-2' && epoch === 1),
+      (await fleet.agent(target).pods()).find(
+        ({ name, epoch }) => name === `default/${targetPod}` && epoch === 1,
+      ),
     );
     expect(arrived.mover).toBe('criu');
     await client.goesOn();
     const before = fleet.api.connections;
     await delay(5_000);
     await client.goesOn();
-    const tried = fleet.api.connections - before;
+    // Seven watches of each of three agents, which wait between half a second and 30 s: none of them every 250 ms.
+    expect(fleet.api.connections - before).toBeLessThan(3 * 7 * 20);
 
     await fleet.plane.startApiServer();
     // Each watch, the kubelet's too, is begun again after 30 s at the latest.
-    await steps('offline', ['retiring'], ['done'], 60_000);
-    // Seven watches of each of three agents, which wait between half a second and 30 s: none of them every 250 ms.
-    expect(tried).toBeLessThan(3 * 7 * 20);
-    await remove('alone');
-    await steps('offline', ['retired'], ['done'], 90_000);
+    expect((await ended('offline', 120_000)).phase).toBe('Succeeded');
     expect((await client.stop()).errors).toEqual([]);
   });
 

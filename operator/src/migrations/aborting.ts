@@ -8,40 +8,31 @@ import { release } from './moving.js';
 import { conditionOf, isAgentReady, isReleased, type View } from './view.js';
 
 const againMs = 30_000;
-/**
- * An agent that is Ready so long after the abort has been seen since (it is not when it has been silent for 40 s), and had
- * time to say that it had begun.
- */
-export const neverBeganMs = 60_000;
 
 export function aborting(view: View): Decision {
   if (isReleased(view.migration)) return release(view);
   if (isOver(view)) return discard(view);
   const { sourceNode = '' } = view.migration.status ?? {};
-  if (isAgentReady(view.nodes.get(sourceNode))) return awaitAgent(view, '', untilNever(view));
+  if (isAgentReady(view.nodes.get(sourceNode))) return awaitAgent(view, '');
   if (view.answers.sourceNode === undefined) return { ask: 'sourceNode' };
   if (view.answers.sourceNode === 'gone') return discard(view);
-  return awaitAgent(view, ', which is not Ready: start it, it goes on where it was', againMs);
+  return awaitAgent(view, ', which is not Ready: start it, it goes on where it was');
 }
 
-function awaitAgent(view: View, but: string, ms: number): Decision {
+function awaitAgent(view: View, but: string): Decision {
   const { message: why = 'it is taken back' } = conditionOf(view.migration, 'Aborting') ?? {};
   const who = `the agent of node ${view.migration.status?.sourceNode}`;
   const message = `${why}; only ${who} knows whether it has released the workload, and is waited for${but}`;
-  return waits(view, { reason: 'Aborting', message }, { againMs: Math.max(1, Math.min(againMs, ms)) });
+  return waits(view, { reason: 'Aborting', message }, { againMs });
 }
 
 function isOver(view: View): boolean {
-  const { targetNode, sourceNode = '', sourceStep, targetStep } = view.migration.status ?? {};
+  const { targetNode, sourceStep, targetStep } = view.migration.status ?? {};
   // Without it no agent was told to begin.
   if (targetNode === undefined || sourceStep === 'aborted') return true;
-  if (sourceStep !== undefined || targetStep !== undefined) return false;
-  return untilNever(view) <= 0 && isAgentReady(view.nodes.get(sourceNode));
-}
-
-function untilNever({ migration, now }: View): number {
-  const since = conditionOf(migration, 'Aborting')?.lastTransitionTime;
-  return since === undefined ? againMs : new Date(since).getTime() + neverBeganMs - now.getTime();
+  // An agent says that it begins before it does, and goes by the answer: in what was read here since the abort was written there
+  // would be its word, and after that it finds the abort in the answer.
+  return sourceStep === undefined && targetStep === undefined;
 }
 
 /** A copy may lack a pod that was made a moment ago: that there is none is asked for. */

@@ -10,7 +10,7 @@ import type { Told } from '../told.js';
 import { Copies, FakeCluster, Killed } from './cluster.fixture.js';
 import { MigrationController } from './controller.js';
 import { annotations, finalizer } from './names.js';
-import { isAgentReady, isEnded, isReleased } from './view.js';
+import { isEnded, isReleased } from './view.js';
 
 const key = 'shop/move';
 const replicaSet = [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'rs', controller: true }];
@@ -26,6 +26,8 @@ class World {
   readonly ended: string[] = [];
   /** what the source's agent has done, whether it could say so or not */
   agent: Pick<NonNullable<ServalMigration['status']>, 'sourceStep' | 'reason'> = {};
+  /** that it is to begin; that it is not any more may come later */
+  hasHeard = false;
   /** of the migration, since it ended */
   private end: ServalMigration['status'];
   sourceUid: string;
@@ -106,7 +108,7 @@ const targetOf = ({ migration }: World): string => `shop/${migration?.status?.ta
 
 /**
  * The source's agent begins where the operator says so, goes on a step, and cancels where it still can. What it says may come
- * later than what it does.
+ * later than what it does, but for that it begins: it says so first, and goes by what the API server answers.
  */
 function agentStep(world: World, wish: 'on' | 'back'): void {
   const { migration, agent } = world;
@@ -114,12 +116,19 @@ function agentStep(world: World, wish: 'on' | 'back'): void {
   // That it is to cancel may come to it later than what else it does.
   const isBack = wish === 'back' || migration === undefined;
   if (agent.sourceStep === undefined) {
-    if (phase === 'Moving') agent.sourceStep = 'preparing';
+    if (world.hasHeard && migration !== undefined) claim(world, migration);
+    world.hasHeard ||= phase === 'Moving';
   } else if (agent.sourceStep === 'preparing') {
     if (isBack) world.agent = { sourceStep: 'aborted', reason: 'no' };
     else if (world.cluster.pods.has(targetOf(world))) world.agent = { sourceStep: 'released' };
     else world.agent = { sourceStep: 'aborted', reason: 'the target is gone' };
   } else if (agent.sourceStep === 'released') retire(world);
+}
+
+function claim({ cluster, agent }: World, { metadata, status }: ServalMigration): void {
+  const isWanted = status?.phase === 'Moving' && metadata.deletionTimestamp === undefined;
+  agent.sourceStep = isWanted ? 'preparing' : 'aborted';
+  cluster.say(key, agent);
 }
 
 /** Only when its pod is on its way out. */
@@ -133,9 +142,7 @@ function agentSays({ agent, cluster }: World): void {
   if (agent.sourceStep !== undefined) cluster.say(key, agent);
 }
 
-/** Whoever is Ready all the while has had the time to say what it has done. */
 function timePasses(world: World): void {
-  if (isAgentReady(world.cluster.serval.get('n1'))) agentSays(world);
   world.now += 400_000;
 }
 
@@ -212,8 +219,6 @@ async function settle(world: World): Promise<void> {
     agentSays(world);
     schedule(world);
     kubelet(world);
-    // An agent that has not begun, and says nothing, is believed after a while.
-    if (round === 20 || round === 30) timePasses(world);
   }
 }
 

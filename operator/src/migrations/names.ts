@@ -17,6 +17,8 @@ export const annotations = {
   affinity: 'serval.io/affinity',
   /** on a pod, by its user: what moves it */
   mover: 'serval.io/mover',
+  /** on a pod, by its user: sessions of unconnected UDP sockets move as well */
+  trackUdp: 'serval.io/track-udp',
   /** on the ServalMigration: which pod of that name it is that moves */
   workload: 'serval.io/workload-uid',
 } as const;

@@ -75,7 +75,7 @@ function carried(all: Record<string, string> = {}): Record<string, string> {
     ([key, value]) =>
       key !== mirrorAnnotation &&
       // Whatever an earlier move has left; what the user has said goes along.
-      (!key.startsWith('serval.io/') || key === annotations.mover) &&
+      (!key.startsWith('serval.io/') || key === annotations.mover || key === annotations.trackUdp) &&
       !(key === deletionCost && value === lowestCost) &&
       !ownAnnotations.some((pattern) => pattern.test(key)),
   );

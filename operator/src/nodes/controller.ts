@@ -3,16 +3,18 @@ import { ServalError, type ServalNode } from '@serval/api';
 import { systemClock, type Clock, type Outcome } from '@serval/kube-runtime';
 import { statusOf, type KubeClient, type KubernetesStore } from '@serval/kube-runtime/kubernetes';
 import type { Told } from '../told.js';
+import type { AgentPods } from './agent-pods.js';
 import { doubtMs, planNode } from './plan.js';
 
 export interface NodeControllerDeps {
   client: Pick<KubeClient, 'request'>;
   store: Pick<KubernetesStore, 'get' | 'watch' | 'patchStatus' | 'read'>;
+  agents: Pick<AgentPods, 'isReady' | 'follow'>;
   tell: (told: Told) => void;
   clock?: Clock;
 }
 
-/** What an agent said last, and when that came here. */
+/** What an agent said last, and when that came here, or its pod was last seen to change. */
 interface Heard {
   word: string;
   at: number;
@@ -27,11 +29,17 @@ export class NodeController {
   }
 
   /**
-   * Tells which to look at: each once, when it comes; from then on it is looked at when it may have been silent for too long.
-   * Agents of 5,000 nodes say 500 words a second. Returns what ends it.
+   * Tells which to look at: each once, when it comes, and when its agent's pod becomes Ready or isn't any more; from then on it is
+   * looked at when it may have been silent for too long. Returns what ends it.
    */
   follow(look: (name: string) => void): () => void {
-    return this.deps.store.watch('ServalNode', ({ type, object }) => {
+    const endPods = this.deps.agents.follow((name) => {
+      const heard = this.heard.get(name);
+      if (heard === undefined) return;
+      heard.at = this.clock.now();
+      look(name);
+    });
+    const end = this.deps.store.watch('ServalNode', ({ type, object }) => {
       const { name } = object.metadata;
       const before = this.heard.get(name);
       if (type === 'deleted') this.heard.delete(name);
@@ -40,6 +48,10 @@ export class NodeController {
       const wasSilent = before !== undefined && this.clock.now() - before.at >= doubtMs;
       if (type !== 'modified' || wasSilent) look(name);
     });
+    return () => {
+      endPods();
+      end();
+    };
   }
 
   async reconcile(name: string): Promise<Outcome> {
@@ -67,7 +79,9 @@ export class NodeController {
   }
 
   private plan(node: ServalNode): ReturnType<typeof planNode> {
-    return planNode(node, this.clock.now() - this.hear(node), this.clock.date());
+    const silentMs = this.clock.now() - this.hear(node);
+    const isReady = this.deps.agents.isReady(node.metadata.name);
+    return planNode(node, isReady ? undefined : silentMs, this.clock.date());
   }
 
   /** Returns when its last word came. Whatever was said before this process looked counts as said when it did. */

@@ -47,6 +47,10 @@ export class Pods implements PodWatch {
     return this.reflector.get(key);
   }
 
+  values(): IterableIterator<KubeObject> {
+    return this.reflector.values();
+  }
+
   take(object: KubeObject): void {
     this.reflector.take(object);
   }
