@@ -1,5 +1,6 @@
 /**
- * Makes what ships: each program one file that runs wherever Node is, without node_modules beside it.
+ * Makes kubectl-serval: one file that runs wherever Node is, without node_modules beside it. Made from the sources, so that nothing
+ * has to be built before.
  *
  * usage: bundle-cli.mjs [--quiet]
  */
@@ -7,6 +8,8 @@ import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'nod
 import { execFileSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
+import { ownRooms } from './own-rooms.mjs';
+import { thirdParty } from './third-party.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 const quiet = process.argv.includes('--quiet');
@@ -24,7 +27,7 @@ async function bundle({ name, room, beside }) {
   const { version } = JSON.parse(readFileSync(join(root, room, 'package.json'), 'utf8'));
   const file = join(root, room, 'dist-bundle', name);
   mkdirSync(dirname(file), { recursive: true });
-  await build({
+  const { metafile } = await build({
     entryPoints: [join(root, room, 'src/main.ts')],
     outfile: file,
     bundle: true,
@@ -35,13 +38,16 @@ async function bundle({ name, room, beside }) {
     minify: true,
     // Stacks in reports of failures name functions.
     keepNames: true,
-    legalComments: 'none',
+    legalComments: 'none', // THIRD-PARTY.txt has them
+    metafile: true,
+    plugins: [ownRooms],
     define: { servalVersion: JSON.stringify(version), 'import.meta.url': '""' },
     logLevel: 'warning',
   });
   chmodSync(file, 0o755);
   // Here the room says that files are ES modules; where it is installed nobody does.
   writeFileSync(join(dirname(file), 'package.json'), '{ "type": "commonjs" }\n');
+  writeFileSync(join(dirname(file), 'THIRD-PARTY.txt'), thirdParty(root, metafile));
   for (const { name: other, words } of beside) {
     const path = join(dirname(file), other);
     writeFileSync(path, execFileSync(process.execPath, [file, ...words]));

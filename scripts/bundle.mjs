@@ -19,6 +19,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { at, root, Unable } from './commands.mjs';
+import { ownRooms } from './own-rooms.mjs';
 import { thirdParty } from './third-party.mjs';
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
@@ -34,19 +35,6 @@ const programs = {
       ...['pod', 'entry', 'connect'].map((name) => `build/sal_${name}.bpf.o`),
       ...['BSD-2-Clause', 'GPL-2.0'].map((name) => `bpf/LICENSE.${name}`),
     ],
-  },
-};
-
-/** Our own rooms, from their sources rather than from what `exports` says is built of them. */
-const ownRooms = {
-  name: 'own-rooms',
-  setup({ onResolve }) {
-    onResolve({ filter: /^@serval\// }, ({ path }) => {
-      const [, room, ...rest] = path.split('/');
-      const { exports } = readJson(at(room, 'package.json'));
-      const built = exports[['.', ...rest].join('/')].default;
-      return { path: at(room, built.replace(/^\.\/dist\/(.*)\.js$/, 'src/$1.ts')) };
-    });
   },
 };
 

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { Unable } from './commands.mjs';
 
 const rule = '='.repeat(100);
-const isLicence = (name) => /^(licen[cs]e|copying|notice)/i.test(name);
+const isLicence = (name) => /^((un)?licen[cs]e|copying|notice)/i.test(name);
 
 /**
  * @param root what the metafile's paths begin at

@@ -9,7 +9,8 @@ import { ControlPlane } from './control-plane.js';
 import { installCrds } from './crds.js';
 import { FakeKubelet } from './fake-kubelet.js';
 import { MigrationScene } from './migration-scene.js';
-import { OperatorProcesses, type OperatorProcess } from './operator-processes.js';
+import type { OperatorProcess } from './operator-process.js';
+import { OperatorProcesses } from './operator-processes.js';
 
 beforeAll(() => requireRoot());
 jest.setTimeout(180_000);
@@ -83,7 +84,7 @@ describe('the operator moves pods', () => {
     expect(conditions?.[0]).toMatchObject({ type: 'Succeeded', status: 'True' });
     await scene.holds('the finalizer is off', async () => (await finalizersOf('bare')).length === 0);
     expect(madeLike('bare')).toEqual(['bare', targetPod]);
-    const { text } = await operators.page(operator, '/metrics');
+    const { text } = await operator.page('/metrics');
     expect(text).toMatch(/^serval_operator_migrations_ended_total\{result="succeeded"\} 1$/m);
     expect(text).toMatch(/^serval_operator_migrations\{phase="Moving"\} 0$/m);
     await operators.within(5_000, 'Events tell it', async () => {
@@ -232,7 +233,7 @@ describe('the operator moves pods', () => {
   /** Kills the one that leads; what the other then does proves that it has taken over. */
   async function killed(operator: OperatorProcess, other: OperatorProcess): Promise<void> {
     const from = performance.now();
-    await operators.end(operator, 'SIGKILL');
+    await operator.end('SIGKILL');
     await operators.within(15_000, `${other.name} leads`, () => operators.leads(other));
     console.log(`${other.name} leads after ${Math.round(performance.now() - from)} ms`);
   }
@@ -297,7 +298,13 @@ describe('the operator moves pods', () => {
       });
       return status.conditions[0]?.status;
     };
-    await scene.holds('it is doubted', async () => (await readyOf()) === 'Unknown', undefined, 60_000);
+    // 40 s from when the one that leads has looked first, and it may have to take over before that.
+    await scene.holds(
+      'it is doubted',
+      async () => (await readyOf()) === 'Unknown',
+      () => operators.words(),
+      90_000,
+    );
     await scene.speak('n3');
     expect(await readyOf()).toBe('True');
   });

@@ -1,17 +1,8 @@
-/** The operator as a program: some of it at once, started and ended by the test. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+/** Several operators at once, started and ended by the test, and which of them leads. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KubeClient } from '@serval/kube-runtime/kubernetes';
-import { leaseName, operatorProgram } from '@serval/operator';
-import { freePorts, loopback } from './ports.js';
-
-export interface OperatorProcess {
-  name: string;
-  port: number;
-  child: ChildProcess;
-  words: () => string;
-}
+import { leaseName } from '@serval/operator';
+import { OperatorProcess } from './operator-process.js';
 
 const lease = `/apis/coordination.k8s.io/v1/namespaces/default/leases/${leaseName}`;
 
@@ -24,30 +15,13 @@ export class OperatorProcesses {
   ) {}
 
   async start(name: string, ...more: string[]): Promise<OperatorProcess> {
-    const [port = 0] = await freePorts(1);
-    const own = ['--kubeconfig', this.kubeconfig, '--lease-namespace', 'default', '--identity', name];
-    const where = ['--metrics-address', loopback, '--metrics-port', String(port)];
-    const child = spawn(process.execPath, [operatorProgram, ...own, ...where, ...more]);
-    let words = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding('utf8').on('data', (text: string) => (words += text));
-    const operator = { name, port, child, words: () => words };
+    const operator = await OperatorProcess.start({ kubeconfig: this.kubeconfig, name, more });
     this.running.push(operator);
     return operator;
   }
 
-  /** Resolves with its exit code when it has ended. */
-  async end({ child }: OperatorProcess, signal: NodeJS.Signals): Promise<number | null> {
-    if (child.exitCode === null && child.signalCode === null) {
-      const exit = once(child, 'exit');
-      child.kill(signal);
-      await exit;
-    }
-    return child.exitCode;
-  }
-
   async endAll(signal: NodeJS.Signals): Promise<void> {
-    for (const operator of this.running.splice(0)) await this.end(operator, signal);
+    for (const operator of this.running.splice(0)) await operator.end(signal);
   }
 
   /** What `ask` tells within so many ms, asked again where it throws. @throws with what kept it, and all words of operators */
@@ -57,8 +31,12 @@ export class OperatorProcesses {
       const found = await ask().catch((error: unknown) => void (last = error));
       if (found !== undefined) return found;
     }
-    const words = this.running.map((one) => one.words()).join('\n');
-    throw new Error(`not within ${ms} ms: ${what} (${String(last)})\n${words}`);
+    throw new Error(`not within ${ms} ms: ${what} (${String(last)})\n${this.words()}`);
+  }
+
+  /** What all of them have said. */
+  words(): string {
+    return this.running.map((one) => one.words()).join('\n');
   }
 
   /** Who leads, as the Lease says; empty for nobody. */
@@ -69,10 +47,5 @@ export class OperatorProcesses {
 
   async leads({ name }: OperatorProcess): Promise<true | undefined> {
     return (await this.holder()).startsWith(`${name}-`) || undefined;
-  }
-
-  async page({ port }: OperatorProcess, path: string): Promise<{ status: number; text: string }> {
-    const response = await fetch(`http://${loopback}:${port}${path}`);
-    return { status: response.status, text: await response.text() };
   }
 }

@@ -8,7 +8,8 @@ import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { requireRoot } from '../lab/processes.js';
 import { ControlPlane } from './control-plane.js';
 import { installCrds } from './crds.js';
-import { OperatorProcesses, type OperatorProcess } from './operator-processes.js';
+import type { OperatorProcess } from './operator-process.js';
+import { OperatorProcesses } from './operator-processes.js';
 import { loopback } from './ports.js';
 
 beforeAll(() => requireRoot());
@@ -40,7 +41,7 @@ describe('the operator', () => {
     operators.within(ms, what, ask);
   const leads = (one: OperatorProcess): Promise<true | undefined> => operators.leads(one);
   const page = (one: OperatorProcess, path: string): Promise<{ status: number; text: string }> =>
-    operators.page(one, path);
+    one.page(path);
   const declare = (name: string): Promise<unknown> =>
     client.request({
       method: 'POST',
@@ -85,7 +86,7 @@ describe('the operator', () => {
     );
     expect((await page(two, '/metrics')).text).toMatch(/^serval_operator_leader 0$/m);
     const killed = performance.now();
-    await operators.end(one, 'SIGKILL');
+    await one.end('SIGKILL');
     await declare('between');
     await within(15_000, 'the second made it', () => hasService('between'));
     console.log(`the other took over after ${Math.round(performance.now() - killed)} ms`);
@@ -95,7 +96,7 @@ describe('the operator', () => {
   it('gives the lease up when it is told to end', async () => {
     const one = await start('one');
     await within(20_000, 'it leads', () => leads(one));
-    expect(await operators.end(one, 'SIGTERM')).toBe(0);
+    expect(await one.end('SIGTERM')).toBe(0);
     expect(await operators.holder()).toBe('');
   });
 
@@ -120,7 +121,7 @@ describe('the operator', () => {
     expect(wrong.words()).toMatch(/from 0 to 65535/);
     const server = createServer();
     const taken = await start('two');
-    await operators.end(taken, 'SIGKILL');
+    await taken.end('SIGKILL');
     await new Promise<void>((resolve) => server.listen(taken.port, loopback, resolve));
     const refused = await start('three', '--metrics-port', String(taken.port));
     await once(refused.child, 'exit');

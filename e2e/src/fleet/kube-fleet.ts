@@ -5,13 +5,19 @@ import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { defaultCriuPath } from '@serval/node-agent';
-import { accountKubeconfig, chart, ControlPlane, Helm, type ControlPlaneOptions } from '../cluster/index.js';
+import {
+  accountKubeconfig,
+  chart,
+  ControlPlane,
+  Helm,
+  OperatorProcess,
+  type ControlPlaneOptions,
+} from '../cluster/index.js';
 import type { Host, Lab } from '../lab/index.js';
 import { AgentProcess } from './agent-process.js';
 import { ApiRoad } from './api-road.js';
 import { metricsPort, signallingPort } from './fleet.js';
 import { LabKubelet } from './kubelet.js';
-import { OperatorProcess } from './operator-process.js';
 
 /** Where the chart is installed. */
 export const systemNamespace = 'serval-system';
@@ -76,8 +82,10 @@ export class KubeFleet {
 
   /** Ends everything and removes its files. Logs stay where SERVAL_KEEP_LOGS is set. */
   async remove(): Promise<void> {
-    const programs = [...this.agents.values(), ...this.operators];
-    await Promise.allSettled(programs.map((program) => program.stop()));
+    await Promise.allSettled([
+      ...[...this.agents.values()].map((agent) => agent.stop()),
+      ...this.operators.map((operator) => operator.end()),
+    ]);
     await this.runner?.stop();
     await this.road?.remove();
     await this.admin.close();
@@ -105,18 +113,20 @@ export class KubeFleet {
   async startOperator(name: string): Promise<OperatorProcess> {
     const [host] = this.lab.hosts;
     const kubeconfig = await this.account('serval-operator', host?.name ?? '');
-    const operator = OperatorProcess.start(kubeconfig, join(this.home, `${name}.log`), [
-      ...['--lease-namespace', systemNamespace],
-      ...['--identity', name],
-      ...['--agent-account', `${systemNamespace}:serval-agent`],
-    ]);
+    const operator = await OperatorProcess.start({
+      ...{ kubeconfig, name },
+      more: [
+        ...['--lease-namespace', systemNamespace],
+        ...['--agent-account', `${systemNamespace}:serval-agent`],
+      ],
+    });
     this.operators.push(operator);
     return operator;
   }
 
   /** All of them, without a word. */
   async killOperators(): Promise<void> {
-    await Promise.all(this.operators.splice(0).map((operator) => operator.kill()));
+    await Promise.all(this.operators.splice(0).map((operator) => operator.end('SIGKILL')));
   }
 
   /** A kubeconfig with the token of a service account of the chart's, bound to a pod, on this node. */
