@@ -32,14 +32,16 @@ export function faultOfRefusal({ verdict, fields, remedy }: Expected, error: unk
 /** @returns what is wrong with how an accepted object was handled */
 export function faultOfHandling(
   { told }: Expected,
-  object: { metadata: { generation?: number }; status?: { conditions?: Condition[] } },
+  object: { metadata: { generation?: number }; status?: { conditions?: Condition[]; finishedAt?: string } },
   type: 'Ready' | 'Succeeded',
 ): string | undefined {
   const condition = object.status?.conditions?.find((each) => each.type === type);
   if (condition === undefined) return `it has no condition ${type}`;
   const { reason, message, observedGeneration } = condition;
   if (reason === '' || message === '') return 'its condition does not say why';
-  if (observedGeneration !== object.metadata.generation)
+  // What has ended does not change any more, though its deletion counts as another generation.
+  const isOver = object.status?.finishedAt !== undefined;
+  if (!isOver && observedGeneration !== object.metadata.generation)
     return `its condition is about generation ${observedGeneration}, and it has ${object.metadata.generation}`;
   if (told !== undefined && !told.test(`${reason} ${message}`))
     return `its condition says ${reason} (${message}), not ${told.source}`;
