@@ -47,7 +47,11 @@ function jest(pattern: string, folder: string): JestReport {
   spawnSync(join(root, 'node_modules/.bin/jest'), ['--testPathPatterns', pattern, ...project], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, NODE_OPTIONS: '--experimental-vm-modules --no-warnings' },
+    env: {
+      SERVAL_HOSTILE_COUNT: '10000',
+      ...process.env,
+      NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
+    },
   });
   try {
     const report = JSON.parse(readFileSync(file, 'utf8')) as JestReport;
