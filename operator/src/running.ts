@@ -14,8 +14,8 @@ export interface ControllerOptions extends Callbacks {
   /** writes of one object come one after the other, those of so many at once */
   concurrency: number;
   reconcile: (key: string) => Promise<Outcome>;
-  /** tells from now on which to look at, all at first; returns what ends it */
-  follow: (look: (key: string) => void) => () => void;
+  /** tells from now on which to look at, all at first, and where there is no hurry in how many ms; returns what ends it */
+  follow: (look: (key: string, ms?: number) => void) => () => void;
   /** what has to be there first */
   ready?: Promise<unknown>;
   retries?: Partial<RetryOptions>;
@@ -44,7 +44,7 @@ export function startController(options: ControllerOptions): Running {
     ...(retries === undefined ? {} : { retries }),
   });
   const started = ready.then(() => {
-    if (!isStopped) end = follow((key) => queue.add(key));
+    if (!isStopped) end = follow((key, ms = 0) => queue.addAfter(key, ms));
   });
   return {
     idle: async () => {

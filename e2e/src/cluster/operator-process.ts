@@ -12,6 +12,8 @@ export interface OperatorProcessOptions {
   name: string;
   /** further words of its command line */
   more?: readonly string[];
+  /** default: as it was built here */
+  program?: string;
   /** options of the engine: `--cpu-prof` */
   engine?: readonly string[];
 }
@@ -34,11 +36,12 @@ export class OperatorProcess {
     name,
     more = [],
     engine = [],
+    program = operatorProgram,
   }: OperatorProcessOptions): Promise<OperatorProcess> {
     const [port = 0] = await freePorts(1);
     const own = ['--kubeconfig', kubeconfig, '--lease-namespace', 'default', '--identity', name];
     const where = ['--metrics-address', loopback, '--metrics-port', String(port)];
-    const command = [...engine, operatorProgram, ...own, ...where, ...more];
+    const command = [...engine, program, ...own, ...where, ...more];
     // The kernel kills it when we end, however that happens. It takes the id of setpriv, which becomes the program.
     const child = spawn(tool('setpriv'), ['--pdeathsig', 'KILL', process.execPath, ...command]);
     return new OperatorProcess(name, port, child);

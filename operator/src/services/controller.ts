@@ -23,6 +23,12 @@ import type { KubeService } from './kube-types.js';
 import { isLabelled, labelValue, planService, serviceLabel, type ServicePlan, type Trouble } from './plan.js';
 import { readyOf, serviceStatus } from './status.js';
 
+/**
+ * Slices of a service come several at a time, and what they change is a status for people: agents read the slices themselves. A
+ * start with 1,000 Services to be made took 22.0 s and 201 MB with it, 23.8 s and 222 MB without.
+ */
+const gatherMs = 250;
+
 /** In whose name fields of Services are owned. */
 export const fieldManager = 'serval-operator';
 
@@ -60,12 +66,15 @@ export class ServiceController {
    * Tells which services to look at: all at first, then each that something happened to. Returns what ends it, and what a
    * watch of Services tells its changes to.
    */
-  follow(look: (key: string) => void): { end: () => void; changed: (change: ObjectChange) => void } {
+  follow(look: (key: string, ms?: number) => void): {
+    end: () => void;
+    changed: (change: ObjectChange) => void;
+  } {
     const { store } = this.deps;
     const ends = [
       store.watch('EndpointSlice', ({ type, object }) => {
         const owner = this.noteSlice(object, type === 'deleted');
-        if (owner !== undefined && store.get('ServalService', owner) !== undefined) look(owner);
+        if (owner !== undefined && store.get('ServalService', owner) !== undefined) look(owner, gatherMs);
       }),
       store.watch('ServalService', ({ object }) => look(objectName(object))),
     ];
