@@ -64,9 +64,14 @@ export class Buildah {
   /** From images/NAME/Dockerfile; the stage `build` keeps a name, so that its layers stay. */
   build(name, base, buildArguments) {
     this.say(`image ${name}`);
-    const all = { ...buildArguments, BASE: base, BUILD_BASE: base, NPM_CONFIG_REGISTRY: npmRegistry() };
+    const all = {
+      ...buildArguments,
+      BASE: base,
+      BUILD_BASE: base,
+      NPM_CONFIG_REGISTRY: npmSetting('registry'),
+    };
     const words = Object.entries(all).flatMap(([key, value]) => ['--build-arg', `${key}=${value}`]);
-    const authority = process.env.NODE_EXTRA_CA_CERTS;
+    const authority = process.env.NODE_EXTRA_CA_CERTS ?? npmSetting('cafile');
     const inside = '/run/authority.pem';
     if (authority !== undefined)
       words.push('--volume', `${authority}:${inside}:ro`, '--build-arg', `NODE_EXTRA_CA_CERTS=${inside}`);
@@ -157,4 +162,8 @@ function aptOptions() {
     .map((line) => line.replace(/;$/, ''));
 }
 
-const npmRegistry = () => run('npm', ['config', 'get', 'registry']).trim();
+/** As this machine's npm has it; undefined where it has none. */
+const npmSetting = (name) => {
+  const value = run('npm', ['config', 'get', name]).trim();
+  return value === '' || value === 'null' || value === 'undefined' ? undefined : value;
+};

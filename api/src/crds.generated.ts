@@ -111,7 +111,7 @@ export interface ServalNodeStatus {
   agentVersion?: string;
   /** As uname -r says it. */
   kernelVersion?: string;
-  /** When the agent last said that it is there. */
+  /** When the agent last said anything of this. It says nothing where nothing has changed. */
   lastSeen?: string;
   /** What can be done here, and why something can not. */
   capabilities?: Array<{

@@ -10,6 +10,7 @@ export { accountKubeconfig } from './account-client.js';
 export { chart, Helm } from './helm.js';
 export { AgentsProcess } from './agents-process.js';
 export { installCrds } from './crds.js';
+export { makeRuntimeClass } from './runtime-class.js';
 export { count, inParallel } from './in-parallel.js';
 export { OperatorProcess, sumOf, type Metrics } from './operator-process.js';
 export { lists, makeServices, outage, type OutageOptions, type OutageResult } from './outage.js';

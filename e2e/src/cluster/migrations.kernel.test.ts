@@ -7,6 +7,7 @@ import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { requireRoot } from '../lab/processes.js';
 import { ControlPlane } from './control-plane.js';
 import { installCrds } from './crds.js';
+import { makeRuntimeClass } from './runtime-class.js';
 import { FakeKubelet } from './fake-kubelet.js';
 import { MigrationScene } from './migration-scene.js';
 import type { OperatorProcess } from './operator-process.js';
@@ -32,6 +33,7 @@ describe('the operator moves pods', () => {
     const kubeconfig = plane.kubeconfigFile(plane.admin());
     client = KubeClient.load('serval-test', kubeconfig);
     await installCrds(client);
+    await makeRuntimeClass(client);
     kubelet = new FakeKubelet(client);
     await kubelet.start();
     scene = new MigrationScene(client, kubelet);
@@ -228,6 +230,28 @@ describe('the operator moves pods', () => {
     expect(conditions?.[0]?.message).toMatch(words);
     await scene.holds('the finalizer is off', async () => (await finalizersOf(`no-${name}`)).length === 0);
     expect(madeLike(`${name}-`)).toEqual([]);
+  });
+
+  it('makes no target pod without the RuntimeClass that holds its containers back', async () => {
+    await leader();
+    await client.request({ method: 'DELETE', path: '/apis/node.k8s.io/v1/runtimeclasses/serval' });
+    const body = {
+      metadata: { name: 'probe' },
+      spec: { runtimeClassName: 'serval', containers: [{ name: 'a', image: 'a' }] },
+    };
+    const probe = { method: 'POST', path: '/api/v1/namespaces/default/pods', query: { dryRun: 'All' }, body } as const;
+    await scene.holds('it is not known any more', () =>
+      client.request(probe).then(
+        () => false,
+        () => true,
+      ),
+    );
+    await scene.addPod('alone', 'n1');
+    await scene.migrate('unheld', 'alone', { targetNode: 'n2' });
+    const { conditions } = await scene.reaches('unheld', 'Failed', 'NoRuntimeClass');
+    expect(conditions?.[0]?.message).toMatch(/RuntimeClass "serval" not found/);
+    expect(madeLike('alone')).toEqual(['alone']);
+    await makeRuntimeClass(client);
   });
 
   /** Kills the one that leads; what the other then does proves that it has taken over. */

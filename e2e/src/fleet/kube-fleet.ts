@@ -10,6 +10,7 @@ import {
   chart,
   ControlPlane,
   Helm,
+  makeRuntimeClass,
   OperatorProcess,
   type ControlPlaneOptions,
 } from '../cluster/index.js';
@@ -59,6 +60,7 @@ export class KubeFleet {
     const fleet = new KubeFleet(lab, plane, admin, home);
     try {
       fleet.installChart();
+      await makeRuntimeClass(admin);
       await fleet.make();
       await Promise.all([...fleet.agents.values()].map((agent) => agent.start(firstStartMs)));
       return fleet;

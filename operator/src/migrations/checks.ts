@@ -3,7 +3,7 @@ import { workloadOf, type ServalNode } from '@serval/api';
 import { moverValues } from '@serval/api';
 import { controllerOf, mirrorAnnotation, type Pod } from '../pods/pod.js';
 import type { Cause } from './decision.js';
-import { annotations } from './names.js';
+import { annotations, runtimeClass } from './names.js';
 import { isAgentReady, type View } from './view.js';
 
 type Check<Of> = (of: Of, view: View) => Cause | undefined;
@@ -32,7 +32,9 @@ function first<Of>(checks: ReadonlyArray<Check<Of>>, of: Of, view: View): Cause 
   return undefined;
 }
 
-const podChecks: ReadonlyArray<Check<Pod>> = [isStatic, doesNotRun, isOfTheHost, canNotFollow, unknownMover];
+const podChecks: ReadonlyArray<Check<Pod>> = [
+  ...[isStatic, doesNotRun, isOfTheHost, hasAnotherRuntime, canNotFollow, unknownMover],
+];
 
 function isStatic(pod: Pod): Cause | undefined {
   const isMirror = pod.metadata.annotations?.[mirrorAnnotation] !== undefined;
@@ -59,6 +61,16 @@ function isOfTheHost({ metadata, spec }: Pod): Cause | undefined {
   return {
     reason: 'HostNetwork',
     message: `pod ${metadata.name} uses the network of its node (hostNetwork), whose addresses stay there: run it in a network of its own`,
+  };
+}
+
+/** What runs in a sandbox of its own kind can't go on in another. */
+function hasAnotherRuntime({ metadata, spec }: Pod): Cause | undefined {
+  const { runtimeClassName = runtimeClass } = spec;
+  if (runtimeClassName === runtimeClass) return undefined;
+  return {
+    reason: 'RuntimeClassUnsupported',
+    message: `pod ${metadata.name} has the RuntimeClass ${runtimeClassName}: only pods without one, or with ${runtimeClass}, can be moved`,
   };
 }
 

@@ -5,6 +5,12 @@ import type { Pod } from '../pods/pod.js';
 
 export const finalizer = 'serval.io/migration';
 
+/**
+ * The RuntimeClass of a pod that waits for a workload: its handler holds the containers back. Without it the API server refuses the
+ * pod, which is as it has to be: an ordinary runtime would start a second copy beside the one that is to move.
+ */
+export const runtimeClass = 'serval';
+
 export const annotations = {
   /** on the target pod: `namespace/name` of the ServalMigration, and its id */
   migration: 'serval.io/migration',

@@ -2,7 +2,7 @@
 import { isGoing, podCondition, type Pod } from '../pods/pod.js';
 import { candidates } from './checks.js';
 import { aborts, goesOn, waits, type Cause, type Decision } from './decision.js';
-import { isOurs } from './names.js';
+import { isOurs, runtimeClass } from './names.js';
 import { early, targetLost } from './troubles.js';
 import { liveTarget, sourceOf, type View } from './view.js';
 
@@ -39,6 +39,11 @@ function make(view: View, source: Pod): Decision {
 
 function refused({ answers, migration }: View): Cause | undefined {
   if (answers.refusal === undefined) return undefined;
+  if (answers.refusal.includes('RuntimeClass'))
+    return {
+      reason: 'NoRuntimeClass',
+      message: `Kubernetes refuses the target pod ${migration.status?.targetPod} (${answers.refusal}): it needs RuntimeClass ${runtimeClass}, whose handler keeps its containers from starting before the workload comes`,
+    };
   return {
     reason: 'TargetRefused',
     message: `Kubernetes refuses the target pod ${migration.status?.targetPod} (${answers.refusal}): quota and policies of the namespace must allow the pod twice while it moves`,

@@ -46,6 +46,7 @@ describe('the target pod', () => {
     expect(metadata.annotations).not.toHaveProperty('cni.projectcalico.org/podIP');
     expect(spec).not.toHaveProperty('nodeName');
     expect(spec).not.toHaveProperty('priority');
+    expect(spec['runtimeClassName']).toBe('serval');
     expect(spec.hostname).toBe('web');
     expect(spec.containers).toEqual([
       { name: 'main', readinessProbe: { initialDelaySeconds: 0, periodSeconds: 5 } },

@@ -5,7 +5,7 @@
 import { objectName, type ObjectMeta, type ServalMigration } from '@serval/api';
 import type { OwnerReference } from '../kube-types.js';
 import { deletionCost, mirrorAnnotation, type Pod } from '../pods/pod.js';
-import { annotations, baseName, migrationId } from './names.js';
+import { annotations, baseName, migrationId, runtimeClass } from './names.js';
 import { lowestCost } from './finishing.js';
 
 type Fields = Record<string, unknown>;
@@ -83,13 +83,17 @@ function carried(all: Record<string, string> = {}): Record<string, string> {
 }
 
 /** A scheduler chooses, admission computes: what they have set would be refused or held against them. */
-const ofTheSource = ['nodeName', 'ephemeralContainers', 'priority', 'preemptionPolicy', 'schedulingGates'];
+const ofTheSource = [
+  ...['nodeName', 'ephemeralContainers', 'priority', 'preemptionPolicy', 'schedulingGates'],
+  'overhead',
+];
 const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function specOf({ metadata, spec }: WholePod, nodes: readonly string[]): Fields {
   const hostname = spec.hostname ?? metadata.name;
   return {
     ...without(spec, ofTheSource),
+    runtimeClassName: runtimeClass,
     // Processes go on believing that they are where they were.
     ...(label.test(hostname) ? { hostname } : {}),
     containers: spec.containers.map(started),

@@ -11,7 +11,7 @@ export interface PodCondition {
 
 export interface Pod {
   metadata: ObjectMeta & { ownerReferences?: OwnerReference[] };
-  spec: { nodeName?: string; hostNetwork?: boolean };
+  spec: { nodeName?: string; hostNetwork?: boolean; runtimeClassName?: string };
   status: { phase?: string; podIPs?: Array<{ ip: string }>; conditions?: PodCondition[] };
 }
 
@@ -34,7 +34,11 @@ export function trimmed(object: KubeObject): KubeObject {
       ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
       ownerReferences: metadata.ownerReferences,
     },
-    spec: { nodeName: spec.nodeName, hostNetwork: spec.hostNetwork },
+    spec: {
+      nodeName: spec.nodeName,
+      hostNetwork: spec.hostNetwork,
+      runtimeClassName: spec.runtimeClassName,
+    },
     status: {
       phase: status.phase,
       podIPs: status.podIPs,
