@@ -239,7 +239,12 @@ describe('the operator moves pods', () => {
       metadata: { name: 'probe' },
       spec: { runtimeClassName: 'serval', containers: [{ name: 'a', image: 'a' }] },
     };
-    const probe = { method: 'POST', path: '/api/v1/namespaces/default/pods', query: { dryRun: 'All' }, body } as const;
+    const probe = {
+      method: 'POST',
+      path: '/api/v1/namespaces/default/pods',
+      query: { dryRun: 'All' },
+      body,
+    } as const;
     await scene.holds('it is not known any more', () =>
       client.request(probe).then(
         () => false,
