@@ -239,10 +239,11 @@ describe('agents in Kubernetes mode', () => {
     const server = await runPod('alone', source, { command: traffic.serverCommand(port) });
     const client = await traffic.client(await runPod('afar', far), server.address4, port, { connections: 3 });
     await begin('offline', 'alone', target);
+    // Of its network the target hears by the API server.
     const { targetPod = '' } = await until(
       'offline',
-      'has begun',
-      ({ sourceStep }) => sourceStep !== undefined,
+      'has a pod that waits',
+      ({ targetStep }) => targetStep !== undefined && targetStep !== 'making',
     );
     await fleet.plane.killApiServer();
     const arrived = await within(20_000, 'the target runs it', async () =>

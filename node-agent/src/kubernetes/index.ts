@@ -109,6 +109,8 @@ async function openKubernetes(client: KubeClient, options: KubernetesOptions): P
     }),
   ]);
   const store = new NodeStore(cluster, pods);
+  // Which pod a migration goes to may be known later than the pod.
+  cluster.watch('ServalMigration', () => pods.wake());
   const closing = new AbortController();
   return {
     store,

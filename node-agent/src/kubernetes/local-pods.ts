@@ -87,7 +87,7 @@ export class LocalPods {
     return this.reflector.get(key) as PodObject | undefined;
   }
 
-  /** Resolves with what `look` finds, as soon as it finds something; looks whenever a pod has changed. */
+  /** Resolves with what `look` finds, as soon as it finds something; looks whenever a pod has changed, or somebody says so. */
   async until<Found>(look: () => Found | undefined, signal: AbortSignal): Promise<Found | undefined> {
     for (;;) {
       const found = look();
@@ -102,6 +102,11 @@ export class LocalPods {
         signal.addEventListener('abort', done);
       });
     }
+  }
+
+  /** Something else has changed that is waited for. */
+  wake(): void {
+    for (const done of [...this.changed]) done();
   }
 
   /** A pod that no object of the API server's stands for: the node's own processes. */
@@ -149,7 +154,7 @@ export class LocalPods {
   async close(): Promise<void> {
     this.isClosed = true;
     clearTimeout(this.timer);
-    this.tellChanged();
+    this.wake();
     await this.reflector.stop();
     await this.looking;
   }
@@ -170,7 +175,7 @@ export class LocalPods {
       this.wanted.set(key, 0);
       this.lookSoon(gatherMs);
     }
-    this.tellChanged();
+    this.wake();
   }
 
   private lookSoon(ms: number): void {
@@ -193,7 +198,7 @@ export class LocalPods {
     if (pods.length === 0) return;
     const places = await this.options.find(pods.map(({ pod }) => pod));
     for (const { key, pod } of pods) this.found(key, pod, places.get(pod.metadata.uid ?? ''));
-    this.tellChanged();
+    this.wake();
     const looks = [...this.wanted.values()];
     if (looks.length > 0) this.lookSoon(Math.min(againMs.most, againMs.first * 2 ** Math.min(...looks)));
   }
@@ -249,10 +254,6 @@ export class LocalPods {
       } catch (error) {
         this.failed(error);
       }
-  }
-
-  private tellChanged(): void {
-    for (const done of [...this.changed]) done();
   }
 
   /** Of pods that went while no agent was there. */
