@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
@@ -268,24 +268,6 @@ describe('the chart', () => {
     const asked = ['certificatesigningrequests', 'serval-ca'];
     expect(rights('agent.enabled=true,certificates.signerName=example.com/x')).toEqual(asked);
     expect(rights('agent.enabled=true')).toHaveLength(5);
-  });
-
-  it('takes the examples of the docs, word for word', async () => {
-    const kinds = await kindsOf(admin);
-    const folder = new URL('../../../docs/examples/', import.meta.url);
-    const files = readdirSync(folder);
-    expect(files.length).toBeGreaterThan(3);
-    for (const file of files) {
-      const thing = parse(readFileSync(new URL(file, folder), 'utf8')) as Thing;
-      const answer = await admin.request<Thing>({
-        method: 'PATCH',
-        path: pathOf(kinds, thing, 'default'),
-        query: { fieldManager: 'test', dryRun: 'All', fieldValidation: 'Strict' },
-        contentType: 'application/apply-patch+yaml',
-        body: thing,
-      });
-      expect(answer.metadata.name).toBe(thing.metadata.name);
-    }
   });
 
   it('binds an agent to its own node', async () => {
