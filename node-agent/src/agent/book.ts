@@ -12,6 +12,7 @@ import {
 import type { ResourceStore } from '@serval/kube-runtime';
 import type { Note } from '../protocol/effects.js';
 import type { MigrationId, SwitchReport } from '../protocol/messages.js';
+import { backoffMs } from './runner.js';
 import { timing, type Span } from './timeline.js';
 
 /** A change of phase is seen at once by those who watch; the file follows when the processor has nothing better to do. */
@@ -37,7 +38,7 @@ interface Entry {
 export type OwnPart = (status: ServalMigrationStatus) => ServalMigrationStatus;
 
 /** A status that could not be written is written later, ever more seldom. */
-const retryMs = { first: 500, most: 30_000 };
+export const statusBackoff = { firstMs: 500, longestMs: 30_000 };
 
 type Watcher = (migration: ServalMigration | undefined) => void;
 
@@ -211,11 +212,8 @@ export class MigrationBook {
   }
 
   private later(migration: MigrationId, entry: Entry): void {
-    const ms = Math.min(retryMs.most, retryMs.first * 2 ** entry.failures++);
-    entry.writing ??= setTimeout(
-      () => void this.write(migration, entry),
-      ms * (0.5 + Math.random() / 2),
-    ).unref();
+    const ms = backoffMs(entry.failures++, statusBackoff);
+    entry.writing ??= setTimeout(() => void this.write(migration, entry), ms).unref();
   }
 }
 

@@ -10,6 +10,7 @@ import { sandboxOf, type Sandbox, type SandboxMaker } from '../agent/sandbox.js'
 import { podOf } from '../agent/pods.js';
 import type { LocalPods } from './local-pods.js';
 import { isWaiting } from './pod-object.js';
+import { migrationOf } from './steps.js';
 
 export interface KubernetesSandboxOptions {
   node: string;
@@ -27,7 +28,7 @@ export function kubernetesSandboxes({ node, store, pods }: KubernetesSandboxOpti
     async create(migration, workload) {
       const signal = AbortSignal.timeout(makeMs);
       const found = await pods.until(() => {
-        const declared = store.list('ServalMigration').find(({ status }) => status?.migration === migration);
+        const declared = migrationOf(store, migration);
         return declared && waitingPod(declared, node, pods);
       }, signal);
       if (found?.cgroup !== undefined) await mkdir(found.cgroup, { recursive: true });
@@ -66,7 +67,7 @@ function beside(cgroup: string, { status }: ServalMigration): string {
 }
 
 function notThere(migration: string, workload: string, node: string, store: ResourceStore): ServalError {
-  const declared = store.list('ServalMigration').find(({ status }) => status?.migration === migration);
+  const declared = migrationOf(store, migration);
   const subject = `pod for ${workload}`;
   if (declared?.status?.targetNode !== node)
     return new ServalError('ERR_NO_PERMISSION', {

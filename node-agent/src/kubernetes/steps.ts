@@ -2,8 +2,10 @@
  * What this agent writes of a ServalMigration's status in Kubernetes: its own fields alone. The rest is the operator's, and
  * that of the agent at the other end.
  */
-import { objectName, ServalError, type ServalMigrationStatus } from '@serval/api';
+import { objectName, ServalError, type ServalMigration, type ServalMigrationStatus } from '@serval/api';
 import type { ResourceStore } from '@serval/kube-runtime';
+import { statusBackoff } from '../agent/book.js';
+import { backoffMs } from '../agent/runner.js';
 import type { MigrationId } from '../protocol/messages.js';
 
 /** The book's own words for a beginning and its ends, by the protocol's steps. */
@@ -24,7 +26,10 @@ export function sourcePart({ phase, ...status }: ServalMigrationStatus): ServalM
   };
 }
 
-const retryMs = { first: 500, most: 30_000 };
+/** The one whose id this is. */
+export function migrationOf(store: ResourceStore, id: MigrationId): ServalMigration | undefined {
+  return store.list('ServalMigration').find(({ status }) => status?.migration === id);
+}
 
 /** How far the target's part of each migration is. The last word of each is written, however long that takes. */
 export class TargetSteps {
@@ -50,7 +55,7 @@ export class TargetSteps {
     this.writing.add(migration);
     for (let failures = 0; !this.isStopped;) {
       const step = this.wanted.get(migration);
-      const object = this.store.list('ServalMigration').find(({ status }) => status?.migration === migration);
+      const object = migrationOf(this.store, migration);
       // Its object is gone: there is nobody to be told.
       if (step === undefined || object === undefined || object.status?.targetStep === step) break;
       try {
@@ -59,16 +64,12 @@ export class TargetSteps {
       } catch (error) {
         this.onError('write how far the target is', error, migration);
         if (error instanceof ServalError && error.code === 'ERR_NOT_FOUND') break;
-        await rest(failures++);
+        const ms = backoffMs(failures++, statusBackoff);
+        await new Promise((resolve) => setTimeout(resolve, ms).unref());
       }
       if (this.wanted.get(migration) === step && failures === 0) break;
     }
     this.writing.delete(migration);
     this.wanted.delete(migration);
   }
-}
-
-function rest(failures: number): Promise<void> {
-  const ms = Math.min(retryMs.most, retryMs.first * 2 ** failures) * (0.5 + Math.random() / 2);
-  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }
