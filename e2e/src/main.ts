@@ -49,6 +49,7 @@ function jest(pattern: string, folder: string): JestReport {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: {
       SERVAL_HOSTILE_COUNT: '10000',
+      SERVAL_OUTAGE_SECONDS: '60',
       ...process.env,
       NODE_OPTIONS: '--experimental-vm-modules --no-warnings',
     },

@@ -29,6 +29,8 @@ export type { AnyMessage, NodeReport } from './signalling/index.js';
 /** For the benchmarks, which run the programs one by one. */
 export { loadPrograms } from './datapath/programs.js';
 export { openMaps } from './datapath/pins.js';
+export { salService, salServiceFlag } from './datapath/abi.generated.js';
+export { endpointBytes, readEndpoint } from './datapath/services/encode.js';
 /** For the benchmarks, which keep services as an agent does, without a kernel below. */
 export { planned, type PlannedService } from './agent/services/planned-service.js';
 export { ServiceIndex } from './agent/services/service-index.js';

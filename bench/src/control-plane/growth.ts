@@ -2,8 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { requestsSince, type OperatorProcess } from '@serval/e2e';
 import { rounded } from '../statistics.js';
-import type { AgentSide } from './agent.js';
-import { eventful, firstPod, podAddress, serviceName } from './objects.js';
+import type { AgentNode } from './agent-node.js';
+import { eventful, firstPod, podAddress } from './objects.js';
 import { controlMs, cpuMs } from './processor.js';
 import type { World } from './world.js';
 
@@ -12,7 +12,7 @@ export interface GrowthResult {
   events: number;
   /** of the operator, for each event, ms: with what it does anyway meanwhile, its lease and its metrics */
   operatorMs: number;
-  /** the same of what an agent keeps and plans */
+  /** the same of an agent */
   agentMs: number;
   /** of a piece of work that is always the same, ms */
   controlMs: number;
@@ -28,7 +28,7 @@ const restMs = 3_000;
 export async function growth(
   world: World,
   operator: OperatorProcess,
-  agent: AgentSide,
+  agent: AgentNode,
   services: number,
 ): Promise<GrowthResult> {
   const pids = [operator.pid, agent.pid];
@@ -37,7 +37,7 @@ export async function growth(
   const before = await world.plane.requests();
   const busy = await taken(pids, async () => {
     for (let i = 0; i < events; i++) await event(world, agent, i % Math.min(eventful, services), i);
-    // The operator's last word comes after the plan.
+    // The operator's last word comes after that.
     await delay(500);
   });
   const more = requestsSince(before, await world.plane.requests());
@@ -58,12 +58,12 @@ export async function growth(
 }
 
 /** Twice for each service: its first pod is not ready any more, then it is again. */
-async function event(world: World, agent: AgentSide, service: number, turn: number): Promise<void> {
+async function event(world: World, agent: AgentNode, service: number, turn: number): Promise<void> {
   const pod = firstPod(service);
   const isReady = Math.floor(turn / eventful) % 2 === 1;
-  const plan = agent.planHolds(serviceName(service), podAddress(pod), isReady);
+  const programmed = agent.leadsTo(service, podAddress(pod), isReady);
   await world.setReady(pod, isReady);
-  await plan;
+  await programmed;
 }
 
 /** By each of these processes, ms. */

@@ -1,12 +1,12 @@
-/** From a pod that becomes ready, or is to end, to the plan of an agent: the controller manager's share, and ours. */
+/** From a pod that becomes ready, or is to end, to the kernel of a node: the controller manager's share, and ours. */
 import { KubernetesStore } from '@serval/kube-runtime/kubernetes';
 import { percentiles, type Percentiles } from '../statistics.js';
-import type { AgentSide } from './agent.js';
-import { firstPod, podAddress, podName, serviceName } from './objects.js';
+import type { AgentNode } from './agent-node.js';
+import { firstPod, podAddress, podName } from './objects.js';
 import type { World } from './world.js';
 
 export interface LatencyResult {
-  /** from the API server's answer about the pod to the plan, ms */
+  /** from the API server's answer about the pod until connections go by it, ms */
   becameReady: Parts;
   isToEnd: Parts;
 }
@@ -15,14 +15,14 @@ export interface Parts {
   whole: Percentiles;
   /** until a watch has the changed EndpointSlice: the controller manager's share, and the API server's */
   toSlice: Percentiles;
-  /** from there to the plan */
-  toPlan: Percentiles;
+  /** from there to the agent's table in the kernel */
+  toKernel: Percentiles;
 }
 
 const times = 40;
-const now = (): number => Number(process.hrtime.bigint()) / 1e6;
+const now = (): number => performance.now();
 
-export async function latency(world: World, agent: AgentSide, labelSelector: string): Promise<LatencyResult> {
+export async function latency(world: World, agent: AgentNode, labelSelector: string): Promise<LatencyResult> {
   const store = await KubernetesStore.open({
     client: world.client,
     kinds: { EndpointSlice: { labelSelector } },
@@ -57,24 +57,24 @@ async function made(world: World, pod: number): Promise<void> {
 
 interface Sample {
   toSlice: number;
-  toPlan: number;
+  toKernel: number;
 }
 
 async function seen(
   store: KubernetesStore,
-  agent: AgentSide,
+  agent: AgentNode,
   service: number,
   isThere: boolean,
   work: () => Promise<void>,
 ): Promise<Sample> {
   const pod = firstPod(service);
   const sliced = sliceTells(store, pod, isThere);
-  const plan = agent.planHolds(serviceName(service), podAddress(pod), isThere);
+  const programmed = agent.leadsTo(service, podAddress(pod), isThere);
   await work();
   const answered = now();
-  const [atSlice, atPlan] = await Promise.all([sliced, plan]);
+  const [atSlice, atKernel] = await Promise.all([sliced, programmed]);
   // The watch may be quicker than the answer.
-  return { toSlice: Math.max(0, atSlice - answered), toPlan: Math.max(0, atPlan - atSlice) };
+  return { toSlice: Math.max(0, atSlice - answered), toKernel: Math.max(0, atKernel - atSlice) };
 }
 
 function sliceTells(store: KubernetesStore, pod: number, isThere: boolean): Promise<number> {
@@ -94,15 +94,15 @@ function sliceTells(store: KubernetesStore, pod: number, isThere: boolean): Prom
 function partsOf(samples: readonly Sample[]): Parts {
   return {
     whole: percentiles(
-      samples.map(({ toSlice, toPlan }) => toSlice + toPlan),
+      samples.map(({ toSlice, toKernel }) => toSlice + toKernel),
       1,
     ),
     toSlice: percentiles(
       samples.map(({ toSlice }) => toSlice),
       1,
     ),
-    toPlan: percentiles(
-      samples.map(({ toPlan }) => toPlan),
+    toKernel: percentiles(
+      samples.map(({ toKernel }) => toKernel),
       1,
     ),
   };

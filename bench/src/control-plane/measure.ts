@@ -2,11 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { requestsSince, type OperatorProcess } from '@serval/e2e';
 import type { Progress } from '../bench.js';
-import { AgentSide } from './agent.js';
+import { AgentNode } from './agent-node.js';
 import { growth, type GrowthResult } from './growth.js';
 import { interruptions, type InterruptionResult } from './interruption.js';
 import { latency, type LatencyResult } from './latency.js';
-import { nodeName } from './objects.js';
 import type { Options, Part } from './options.js';
 import { coldStart, type StartResult } from './start.js';
 import { World } from './world.js';
@@ -63,10 +62,11 @@ async function rest(
 ): Promise<void> {
   const wants = (part: Part): boolean => only.includes(part);
   if (wants('latency') || wants('growth')) {
-    const agent = await AgentSide.start({ kubeconfig: world.kubeconfig, node: nodeName(0), labelSelector });
+    progress('an agent takes all services up');
+    const agent = await AgentNode.start(world);
     try {
       if (wants('latency')) {
-        progress("changed endpoints, until an agent's plan has them");
+        progress('changed endpoints, until the kernel of a node has them');
         results.latency = await latency(world, agent, labelSelector);
       }
       if (wants('growth')) results.growth = await grown(world, operator, agent, services, progress);
@@ -80,7 +80,7 @@ async function rest(
 async function grown(
   world: World,
   operator: OperatorProcess,
-  agent: AgentSide,
+  agent: AgentNode,
   services: number,
   progress: Progress,
 ): Promise<GrowthResult[]> {

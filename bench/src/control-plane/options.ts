@@ -14,8 +14,8 @@ export interface Options {
 
 export const help = `usage: npm run bench -- control-plane [--only PARTS] [--pods N] [--services N] [--nodes N] [--json FILE] [--check]
 
-On a real etcd, API server and controller manager: how long the operator takes to start, how long until an agent's plan has a
-changed endpoint, what an event costs as services get more, and what an outage of the API server does. Nodes and pods are
+On a real etcd, API server and controller manager: how long the operator takes to start, how long until the kernel of a node has
+a changed endpoint, what an event costs as services get more, and what an outage of the API server does. Nodes and pods are
 objects. Needs root.
 
   --only PARTS   some of ${parts.join(',')}

@@ -31,8 +31,8 @@ function startPromises({ services, reconciledMs, peakMb }: StartResult, how: str
 
 function latencyPromises({ becameReady, isToEnd }: LatencyResult): Promised[] {
   return [
-    atMost("from a ready pod to an agent's plan, median", becameReady.whole.p50, 200, 'ms'),
-    atMost("from a pod that is to end to an agent's plan, median", isToEnd.whole.p50, 200, 'ms'),
+    atMost("from a ready pod to a node's kernel, median", becameReady.whole.p50, 200, 'ms'),
+    atMost("from a pod that is to end to a node's kernel, median", isToEnd.whole.p50, 200, 'ms'),
   ];
 }
 

@@ -51,15 +51,17 @@ function startTable(starts: ReadonlyArray<[string, StartResult | undefined]>): s
 }
 
 function latencyTable({ becameReady, isToEnd }: LatencyResult): string {
-  const row = (what: string, { whole, toSlice, toPlan }: Parts): string[] => [
+  const row = (what: string, { whole, toSlice, toKernel }: Parts): string[] => [
     what,
-    ...[whole, toSlice, toPlan].flatMap(({ p50, p99 }) => [p50, p99]).map(String),
+    ...[whole, toSlice, toKernel].flatMap(({ p50, p99 }) => [p50, p99]).map(String),
   ];
-  return `From a changed pod to an agent's plan, ms: median and 99th percentile\n${table([
-    ['', 'whole', 'p99', 'to its EndpointSlice', 'p99', 'from there', 'p99'],
-    row('becomes ready', becameReady),
-    row('is to end', isToEnd),
-  ])}`;
+  return `From a changed pod to the service table in the kernel of a node, ms: median and 99th percentile\n${table(
+    [
+      ['', 'whole', 'p99', 'to its EndpointSlice', 'p99', 'from there', 'p99'],
+      row('becomes ready', becameReady),
+      row('is to end', isToEnd),
+    ],
+  )}`;
 }
 
 function growthTable(growth: readonly GrowthResult[]): string {

@@ -69,6 +69,17 @@ export class World {
     });
   }
 
+  /** One with an address, which an agent may serve. */
+  async makeNode(name: string, podCIDRs: readonly string[], address: string): Promise<void> {
+    await this.post('/api/v1/nodes', { metadata: { name }, spec: { podCIDR: podCIDRs[0], podCIDRs } });
+    await this.client.request({
+      method: 'PATCH',
+      path: `/api/v1/nodes/${name}/status`,
+      contentType: 'application/merge-patch+json',
+      body: { status: { addresses: [{ type: 'InternalIP', address }] } },
+    });
+  }
+
   async makePods(): Promise<void> {
     await this.many('pods', count(this.sizes.pods), (number) => this.makePod(number));
   }

@@ -2,7 +2,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { makeLog } from '@serval/kube-runtime';
 import { keepCertificate, type KeptCertificate } from '@serval/node-agent/kubernetes';
@@ -12,6 +11,7 @@ import { accountClient, accountKubeconfig } from './account-client.js';
 import { ControlPlane } from './control-plane.js';
 import { chart, Helm } from './helm.js';
 import { freePorts, loopback } from './ports.js';
+import { within } from './within.js';
 
 export const namespace = 'serval-system';
 export const requests = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
@@ -125,15 +125,9 @@ export class CertificateWorld {
     return node;
   }
 
-  /** What it is after at most so many ms; what kept it from being so, else. */
-  async within<Value>(ms: number, what: string, ask: () => Promise<Value | undefined>): Promise<Value> {
-    let last: unknown;
-    for (const until = performance.now() + ms; performance.now() < until; await delay(lookMs)) {
-      const found = await ask().catch((error: unknown) => void (last = error));
-      if (found !== undefined) return found;
-    }
-    const words = this.operators.map((operator) => operator.words()).join('\n');
-    throw new Error(`not within ${ms} ms: ${what} (${String(last)})\n${words}`);
+  /** As within.ts has it. @throws Error with all words of operators, too */
+  within<Value>(ms: number, what: string, ask: () => Promise<Value | undefined>): Promise<Value> {
+    return within(ms, what, ask, () => this.operators.map((operator) => operator.words()).join('\n'));
   }
 
   /** Its condition of this type, when it has one. */

@@ -14,3 +14,4 @@ export { makeRuntimeClass } from './runtime-class.js';
 export { count, inParallel } from './in-parallel.js';
 export { OperatorProcess, sumOf, type Metrics } from './operator-process.js';
 export { lists, makeServices, outage, type OutageOptions, type OutageResult } from './outage.js';
+export { within } from './within.js';

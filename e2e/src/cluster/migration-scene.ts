@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { apiVersion, type ServalMigration } from '@serval/api';
 import type { KubeClient } from '@serval/kube-runtime/kubernetes';
 import type { FakeKubelet } from './fake-kubelet.js';
+import { within } from './within.js';
 
 type Status = NonNullable<ServalMigration['status']>;
 
@@ -178,8 +179,7 @@ export class MigrationScene {
     else_: () => string = () => '',
     ms = 20_000,
   ): Promise<void> {
-    for (const end = performance.now() + ms; !(await look()); await delay(20))
-      if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}; ${else_()}`);
+    await within(ms, what, async () => (await look()) || undefined, else_);
   }
 }
 

@@ -261,6 +261,12 @@ describe('the operator moves pods', () => {
 
   /** Kills the one that leads; what the other then does proves that it has taken over. */
   async function killed(operator: OperatorProcess, other: OperatorProcess): Promise<void> {
+    // One that has only begun to start is no second replica yet.
+    await operators.within(
+      20_000,
+      `${other.name} stands for election`,
+      async () => (await other.page('/readyz')).status === 200 || undefined,
+    );
     const from = performance.now();
     await operator.end('SIGKILL');
     await operators.within(15_000, `${other.name} leads`, () => operators.leads(other));

@@ -1,8 +1,8 @@
 /** Several operators at once, started and ended by the test, and which of them leads. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { leaseName } from '@serval/operator';
 import { OperatorProcess } from './operator-process.js';
+import { within } from './within.js';
 
 const lease = `/apis/coordination.k8s.io/v1/namespaces/default/leases/${leaseName}`;
 
@@ -24,14 +24,9 @@ export class OperatorProcesses {
     for (const operator of this.running.splice(0)) await operator.end(signal);
   }
 
-  /** What `ask` tells within so many ms, asked again where it throws. @throws with what kept it, and all words of operators */
-  async within<Value>(ms: number, what: string, ask: () => Promise<Value | undefined>): Promise<Value> {
-    let last: unknown;
-    for (const until = performance.now() + ms; performance.now() < until; await delay(20)) {
-      const found = await ask().catch((error: unknown) => void (last = error));
-      if (found !== undefined) return found;
-    }
-    throw new Error(`not within ${ms} ms: ${what} (${String(last)})\n${this.words()}`);
+  /** As within.ts has it. @throws Error with all words of operators, too */
+  within<Value>(ms: number, what: string, ask: () => Promise<Value | undefined>): Promise<Value> {
+    return within(ms, what, ask, () => this.words());
   }
 
   /** What all of them have said. */

@@ -5,18 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ServalError, type ServalMigration } from '@serval/api';
-import { defaultCriuPath } from '@serval/node-agent';
 import type { Lab, Pod } from '../lab/index.js';
-import { AgentProcess, servald } from './agent-process.js';
+import { servald, type AgentProcess } from './agent-process.js';
+import { labAgent, signallingPort } from './lab-agent.js';
 import { Sandboxes } from './sandboxes.js';
 
 const run = promisify(execFile);
-export const signallingPort = 7443;
-export const metricsPort = 9464;
 const hook = new URL('../../dist/fleet/sandbox-hook.js', import.meta.url).pathname;
 
 export interface FleetOptions {
-  /** slots of each agent's flow table */
+  /** slots of each agent's flow table; default 8192 */
   slots?: number;
   /** into every agent's configuration */
   config?: Record<string, unknown>;
@@ -104,12 +102,7 @@ export class Fleet {
     if (process.env['SERVAL_KEEP_LOGS'] === undefined) rmSync(this.home, { recursive: true, force: true });
   }
 
-  private async make({
-    slots = 8192,
-    config = {},
-    env = {},
-    stateDisks = false,
-  }: FleetOptions): Promise<void> {
+  private async make({ slots, config = {}, env = {}, stateDisks = false }: FleetOptions): Promise<void> {
     const { certificates } = this;
     mkdirSync(certificates);
     await run(process.execPath, [servald, 'certs', 'init', certificates]);
@@ -117,14 +110,6 @@ export class Fleet {
     this.imagesDir = images;
     for (const host of this.lab.hosts) {
       await run(process.execPath, [servald, 'certs', 'issue', certificates, host.name]);
-      const folder = join(this.home, host.name);
-      const folders = {
-        home: folder,
-        state: stateDisks ? await this.stateDisk(host.name) : join(folder, 'state'),
-        bpffs: await this.lab.mount('bpf', `bpf-${host.name}`),
-        // Of its own, since another host's memory is none of its: a test can make it small.
-        images: await this.lab.mount('tmpfs', join('images', host.name)),
-      };
       const command = (action: string): string[] => [
         process.execPath,
         hook,
@@ -133,18 +118,21 @@ export class Fleet {
         host.name,
       ];
       const own = {
-        slots,
-        criu: defaultCriuPath(),
-        signalling: { address: host.address4, port: signallingPort },
+        ...(slots === undefined ? {} : { slots }),
         certificates: {
           ca: join(certificates, 'ca.crt'),
           cert: join(certificates, `${host.name}.crt`),
           key: join(certificates, `${host.name}.key`),
         },
-        metrics: { address: host.address4, port: metricsPort },
         sandbox: { create: command('create'), remove: command('remove') },
       };
-      this.agents.set(host.name, new AgentProcess(host, folders, { ...own, ...config }, env));
+      const agent = await labAgent(this.lab, host, {
+        home: this.home,
+        config: { ...own, ...config },
+        env,
+        ...(stateDisks ? { state: await this.stateDisk(host.name) } : {}),
+      });
+      this.agents.set(host.name, agent);
     }
     for (const agent of this.agents.values()) this.introduce(agent);
   }

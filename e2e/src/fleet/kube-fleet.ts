@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ServalError } from '@serval/api';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
-import { defaultCriuPath } from '@serval/node-agent';
 import {
   accountKubeconfig,
   chart,
@@ -15,9 +14,9 @@ import {
   type ControlPlaneOptions,
 } from '../cluster/index.js';
 import type { Host, Lab } from '../lab/index.js';
-import { AgentProcess } from './agent-process.js';
+import type { AgentProcess } from './agent-process.js';
 import { ApiRoad } from './api-road.js';
-import { metricsPort, signallingPort } from './fleet.js';
+import { labAgent } from './lab-agent.js';
 import { LabKubelet } from './kubelet.js';
 
 /** Where the chart is installed. */
@@ -145,22 +144,14 @@ export class KubeFleet {
     // Somebody has to sign the agents' certificates.
     await this.startOperator('operator-1');
     for (const host of lab.hosts) {
-      const folder = join(home, host.name);
       const kubeconfig = await this.account('serval-agent', host.name);
       const config = {
         kubernetes: { kubeconfig, certificates: { namespace: systemNamespace } },
-        slots: 8192,
-        criu: defaultCriuPath(),
-        signalling: { address: host.address4, port: signallingPort },
-        metrics: { address: host.address4, port: metricsPort },
+        // They are read whole by who compares data planes.
+        services: { choices: 1024, replicas: 1024 },
       };
-      const folders = {
-        home: folder,
-        state: join(folder, 'state'),
-        bpffs: await lab.mount('bpf', `bpf-${host.name}`),
-        images: await lab.mount('tmpfs', join('images', host.name)),
-      };
-      this.agents.set(host.name, new AgentProcess(host, folders, config, {}));
+      const agent = await labAgent(lab, host, { home, config });
+      this.agents.set(host.name, agent);
     }
   }
 

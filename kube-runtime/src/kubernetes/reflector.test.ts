@@ -117,8 +117,19 @@ describe('Reflector', () => {
 
   it('does not believe a watch that has gone quiet', async () => {
     const { api, errors } = await reflect((response) => page(response, 5, []), idle, { silentMs: 50 });
-    await until('it watches again', () => api.asked.length >= 3);
+    await until('it watches again', () => api.asked.length >= 4);
     expect(api.asked.slice(0, 3)).toEqual(['list', 'watch 5', 'watch 5']);
+    // There may have been nothing to tell.
+    expect(errors).toEqual([]);
+  });
+
+  it('calls a server broken that does not begin to answer', async () => {
+    const { api, errors } = await reflect(
+      (response) => page(response, 5, []),
+      () => undefined,
+      { openMs: 50 },
+    );
+    await until('it watches again', () => api.asked.length >= 3);
     expect(errors.length).toBeGreaterThan(0);
   });
 

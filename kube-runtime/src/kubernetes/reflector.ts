@@ -33,8 +33,13 @@ export interface ReflectorTimes {
   resyncMs: number;
   /** the server ends a watch by itself after so long, half of it more by chance, s */
   watchSeconds: number;
-  /** nothing has come for so long, not even a bookmark, which come each minute: the connection is dead, ms */
+  /**
+   * Nothing has come for so long, ms: the connection may be dead, and the watch is begun again. Bookmarks come each minute, but
+   * of a kind of which nothing has changed since the API server started none do.
+   */
   silentMs: number;
+  /** the server has to begin its answer to a watch within so long, ms */
+  openMs: number;
   /** waits after failures: the first at most, and any at most, ms */
   firstWaitMs: number;
   mostWaitMs: number;
@@ -46,6 +51,7 @@ export const defaultTimes: ReflectorTimes = {
   resyncMs: 1_800_000,
   watchSeconds: 300,
   silentMs: 150_000,
+  openMs: 30_000,
   firstWaitMs: 1_000,
   mostWaitMs: 30_000,
   steadyMs: 10_000,
@@ -205,9 +211,11 @@ export class Reflector {
 
   private async watch(): Promise<void> {
     const { client, path, labelSelector, fieldSelector } = this.options;
-    const { watchSeconds, silentMs } = this.times;
+    const { watchSeconds, silentMs, openMs } = this.times;
     const silence = new AbortController();
-    const dog = setTimeout(() => silence.abort(), silentMs).unref();
+    const bark = (): void => silence.abort();
+    let dog = setTimeout(bark, openMs).unref();
+    let isOpen = false;
     const timeoutSeconds = Math.ceil(watchSeconds * (1 + Math.random() / 2));
     const query = {
       ...{ labelSelector, fieldSelector, watch: true, allowWatchBookmarks: true, timeoutSeconds },
@@ -216,10 +224,18 @@ export class Reflector {
     const signal = AbortSignal.any([silence.signal, this.end.signal]);
     try {
       for await (const line of client.lines({ path, query, signal })) {
-        dog.refresh();
+        if (isOpen) dog.refresh();
+        else {
+          isOpen = true;
+          clearTimeout(dog);
+          dog = setTimeout(bark, silentMs).unref();
+        }
         this.heardAt = performance.now();
         if (line !== '') this.seen(JSON.parse(line) as WatchEvent);
       }
+    } catch (error) {
+      // Whether there was nothing to tell or nobody to tell it, the next watch shows.
+      if (!isOpen || !silence.signal.aborted) throw error;
     } finally {
       clearTimeout(dog);
     }

@@ -228,7 +228,7 @@ describe('images', () => {
     await sending;
     expect(answered).toBeGreaterThan(20);
     expect(server.counters().admitted).toBe(2);
-  });
+  }, 30_000);
 });
 
 describe('a stream of images that is not right', () => {

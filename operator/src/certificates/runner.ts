@@ -1,7 +1,12 @@
 /** The signer at work: its copies of requests, its queue, its authority, its end. */
-import { signerName, WorkQueue, type Outcome, type Work } from '@serval/kube-runtime';
-import { Reflector, type EventObject, type KubeClient } from '@serval/kube-runtime/kubernetes';
-import type { Running } from '../running.js';
+import { signerName } from '@serval/kube-runtime';
+import {
+  Reflector,
+  type EventObject,
+  type KubeClient,
+  type ObjectChange,
+} from '@serval/kube-runtime/kubernetes';
+import { startController, type Callbacks, type Running } from '../running.js';
 import { AuthorityKeeper } from './authority.js';
 import type { AuthorityTimes } from './authority-plan.js';
 import { RequestController, type Decision } from './controller.js';
@@ -14,17 +19,15 @@ export interface ToldOfCertificate {
   message: string;
 }
 
-export interface CertificateRunnerOptions {
+export interface CertificateRunnerOptions extends Callbacks {
   client: KubeClient;
   /** of the authority's Secret and ConfigMap */
   namespace: string;
   account: AgentAccount;
   times: AuthorityTimes;
   tell: (told: ToldOfCertificate) => void;
-  onError: (what: string, error: unknown) => void;
   onWatchError: (error: unknown) => void;
   onDecided: (decision: Decision) => void;
-  onWorked?: (work: Work) => void;
 }
 
 export interface RunningCertificates extends Omit<Running, 'idle'> {
@@ -32,49 +35,60 @@ export interface RunningCertificates extends Omit<Running, 'idle'> {
   authorityUntil(): number | undefined;
 }
 
-const concurrency = 8;
-/** Names of requests can't have a slash. */
-const authorityKey = 'the/authority';
 /** How often it is looked whether the authority's Secret and ConfigMap are as they should be, at least. */
 const lookMs = 60_000;
+/** What can not be done is tried again within a minute. */
+const retries = { mostMs: lookMs };
 
 /** Begins at once with the authority, and with the requests as soon as they are listed. */
 export function startCertificates(options: CertificateRunnerOptions): RunningCertificates {
-  const { client, onError, onWatchError, onWorked } = options;
+  const { client, times, onWatchError, onError, onWorked } = options;
+  const common = { onError, retries, ...(onWorked === undefined ? {} : { onWorked }) };
   const keeper = keeperOf(options);
+  const authority = startController({
+    ...common,
+    kind: 'authority',
+    concurrency: 1,
+    reconcile: async () => {
+      await keeper.keep();
+      return { requeueAfterMs: lookAgainMs(times) };
+    },
+    follow: (look) => {
+      look(signerName);
+      return () => undefined;
+    },
+  });
+  let changed: (change: ObjectChange) => void = () => undefined;
   const requests = new Reflector({
     client,
     path: '/apis/certificates.k8s.io/v1/certificatesigningrequests',
     // Of no other signer's anything is even known here.
     fieldSelector: `spec.signerName=${signerName}`,
-    onChange: ({ type, object }) => {
-      if (type !== 'deleted') queue.add(object.metadata.name);
-    },
+    onChange: (change) => changed(change),
     onError: onWatchError,
   });
   const controller = controllerOf(options, requests, keeper);
-  const queue = new WorkQueue({
-    concurrency,
-    reconcile: async (key): Promise<Outcome> => {
-      if (key !== authorityKey) return controller.reconcile(key);
-      await keeper.keep();
-      return { requeueAfterMs: lookAgainMs(options.times) };
+  const signing = startController({
+    ...common,
+    kind: 'CertificateSigningRequest',
+    concurrency: 8,
+    ready: requests.start(),
+    reconcile: (key) => controller.reconcile(key),
+    follow: (look) => {
+      changed = ({ type, object }) => {
+        if (type !== 'deleted') look(object.metadata.name);
+      };
+      for (const object of requests.values()) changed({ type: 'added', object });
+      return () => (changed = () => undefined);
     },
-    onError: (key, error) => onError(key === authorityKey ? key : `CertificateSigningRequest ${key}`, error),
-    // An authority that can not be kept is looked at again within a minute, too.
-    retries: { mostMs: lookMs },
-    ...(onWorked === undefined ? {} : { onWorked }),
   });
-  queue.add(authorityKey);
-  const started = requests.start();
   return {
-    depth: () => queue.depth,
-    longestRunMs: () => queue.longestRunMs(),
+    depth: () => authority.depth() + signing.depth(),
+    longestRunMs: () => Math.max(authority.longestRunMs(), signing.longestRunMs()),
     authorityUntil: () => keeper.current?.until,
     stop: async () => {
       await requests.stop();
-      await started;
-      await queue.stop();
+      await Promise.all([authority.stop(), signing.stop()]);
     },
   };
 }

@@ -58,7 +58,8 @@ export class NodeController {
     const { store } = this.deps;
     const known = store.get('ServalNode', name);
     if (known === undefined) return {};
-    if (this.plan(known).do === 'nothing') return this.later(known);
+    const first = this.plan(known);
+    if (first.do === 'nothing') return { requeueAfterMs: first.againMs };
     // A watch that is late is no silence of the agent's.
     const node = await store.read('ServalNode', name);
     if (node === undefined) return {};
@@ -74,8 +75,10 @@ export class NodeController {
   }
 
   private later(node: ServalNode | undefined): Outcome {
-    const plan = node === undefined ? undefined : this.plan(node);
-    return { requeueAfterMs: plan === undefined || plan.do === 'doubt' ? undefined : plan.againMs };
+    if (node === undefined) return {};
+    const plan = this.plan(node);
+    // Time went by since the plan that was carried out: what was not due then may be now.
+    return { requeueAfterMs: plan.do === 'doubt' ? 0 : plan.againMs };
   }
 
   private plan(node: ServalNode): ReturnType<typeof planNode> {

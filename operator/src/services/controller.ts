@@ -83,7 +83,7 @@ export class ServiceController {
       changed: ({ object }) => {
         const key = keyOf(object);
         if (isLabelled(object as unknown as KubeService) || store.get('ServalService', key) !== undefined)
-          look(key);
+          look(key, gatherMs);
       },
     };
   }
@@ -95,6 +95,8 @@ export class ServiceController {
     const existing = services.get(key) as unknown as KubeService | undefined;
     const plan = planService(service, existing);
     const done = await this.carryOut(key, plan, service);
+    // What there is to be told of a new one comes with its first slices.
+    if (plan.do === 'apply' && plan.isNew && done.service !== undefined) return { requeueAfterMs: gatherMs };
     if (service !== undefined) await this.writeStatus(key, service, done.service ?? existing, done.trouble);
     return done.trouble?.reason === 'ServiceRefused'
       ? { requeueAfterMs: refusedMs * (0.75 + Math.random() / 2) }
