@@ -202,8 +202,8 @@ function buildCached(what, script, ...args) {
 
 /** The tests' control plane. */
 function buildKubernetes() {
-  const what = "Kubernetes' API server, controller manager and scheduler: ten minutes at most";
-  const names = 'kube-apiserver,kube-controller-manager,kube-scheduler';
+  const what = "Kubernetes' API server, controller manager, scheduler and kubectl: ten minutes at most";
+  const names = 'kube-apiserver,kube-controller-manager,kube-scheduler,kubectl';
   buildCached(what, 'build-kubernetes.mjs', '--only', names);
 }
 

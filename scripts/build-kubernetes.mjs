@@ -10,7 +10,14 @@ import { parseArgs } from 'node:util';
 import { fromGoMod, goPrograms, Unable } from './go-programs.mjs';
 
 const folder = join(new URL('..', import.meta.url).pathname, 'e2e/kubernetes');
-const programs = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kube-proxy', 'kubelet'];
+const programs = [
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kube-proxy',
+  'kubectl',
+  'kubelet',
+];
 
 const help = `usage: node scripts/build-kubernetes.mjs [--only NAMES] [--find]
 

@@ -18,7 +18,7 @@ type Group = keyof typeof groups;
 const help = `
 Groups:
   api  what holds on a real etcd, API server and controller manager: control plane, store, election, Events, operator, services,
-       chart, hostile objects, outages
+       chart, kubectl and its plugin, agents, hostile objects, outages
 
 Needs root. Exit codes: 0 all passed, 1 something failed or could not run, 2 wrong usage.`;
 

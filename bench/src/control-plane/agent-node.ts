@@ -74,7 +74,8 @@ export class AgentNode {
     this.lab.remove();
   }
 
-  private async virtualIP(service: number): Promise<string> {
+  /** IPv4; asked for once. */
+  async virtualIP(service: number): Promise<string> {
     const known = this.virtualIPs.get(service);
     if (known !== undefined) return known;
     const { status } = await this.world.client.request<ServalService>({

@@ -6,7 +6,7 @@ import { run } from '../lab/processes.js';
 const script = new URL('../../../scripts/build-kubernetes.mjs', import.meta.url).pathname;
 
 export type KubernetesProgram =
-  'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kube-proxy' | 'kubelet';
+  'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kube-proxy' | 'kubectl' | 'kubelet';
 
 export interface Binaries {
   folder: string;

@@ -15,8 +15,6 @@ export interface ClusterPod extends KubeObject {
   status: { phase?: string; podIP?: string };
 }
 
-const pods = '/api/v1/namespaces/default/pods';
-
 export class FakeKubelet {
   /** every pod that there ever was, and when it went: names in their order */
   readonly made: string[] = [];
@@ -28,10 +26,16 @@ export class FakeKubelet {
   private readonly addresses = new Map<string, string>();
   readonly errors: unknown[] = [];
 
-  constructor(private readonly client: KubeClient) {
+  private readonly path: string;
+
+  constructor(
+    private readonly client: KubeClient,
+    private readonly namespace = 'default',
+  ) {
+    this.path = `/api/v1/namespaces/${namespace}/pods`;
     this.reflector = new Reflector({
       client,
-      path: pods,
+      path: this.path,
       onChange: (change) => this.changed(change),
       onError: (error) => this.errors.push(error),
     });
@@ -49,7 +53,7 @@ export class FakeKubelet {
   }
 
   pod(name: string): ClusterPod | undefined {
-    return this.reflector.get(`default/${name}`) as ClusterPod | undefined;
+    return this.reflector.get(`${this.namespace}/${name}`) as ClusterPod | undefined;
   }
 
   /** The workload of this target pod has come: its containers run; with `ready` false the pod is not Ready yet. */
@@ -81,7 +85,7 @@ export class FakeKubelet {
     const startedAt = new Date().toISOString();
     await this.client.request({
       method: 'PATCH',
-      path: `${pods}/${name}/status`,
+      path: `${this.path}/${name}/status`,
       contentType: 'application/strategic-merge-patch+json',
       body: {
         status: {
@@ -115,7 +119,7 @@ export class FakeKubelet {
     await this.client
       .request({
         method: 'DELETE',
-        path: `${pods}/${metadata.name}`,
+        path: `${this.path}/${metadata.name}`,
         body: { gracePeriodSeconds: 0, preconditions: { uid: metadata.uid } },
       })
       .catch(() => undefined); // somebody else was quicker

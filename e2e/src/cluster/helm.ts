@@ -13,7 +13,7 @@ export interface HelmAnswer {
 }
 
 export class Helm {
-  private constructor(private readonly program: string) {}
+  private constructor(readonly program: string) {}
 
   /** @throws ServalError ERR_NOT_FOUND where it has not been built */
   static find(): Helm {

@@ -41,7 +41,7 @@ export class MigrationScene {
     await this.client.request({
       method: 'POST',
       path: '/api/v1/nodes',
-      body: { metadata: { name, labels: { 'kubernetes.io/hostname': name } } },
+      body: { metadata: { name, labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux' } } },
     });
     const resources = { cpu: '8', memory: '8Gi', pods: '100' };
     const ready = { type: 'Ready', status: 'True', reason: 'x', message: 'x' };

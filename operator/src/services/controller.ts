@@ -25,7 +25,8 @@ import { readyOf, serviceStatus } from './status.js';
 
 /**
  * Slices of a service come several at a time, and what they change is a status for people: agents read the slices themselves. A
- * start with 1,000 Services to be made took 22.0 s and 201 MB with it, 23.8 s and 222 MB without.
+ * start with 1,000 Services to be made took 22.0 s and 201 MB with it, 23.8 s and 222 MB without; 18.8 s since the first status of
+ * a new Service waits for them too.
  */
 const gatherMs = 250;
 
