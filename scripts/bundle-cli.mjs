@@ -32,7 +32,7 @@ async function bundle({ name, room, beside }) {
     outfile: file,
     bundle: true,
     platform: 'node',
-    target: 'node20',
+    target: 'node22',
     // A file without an extension is CommonJS to every Node, and is not read twice to find that out.
     format: 'cjs',
     minify: true,

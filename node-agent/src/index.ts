@@ -26,11 +26,8 @@ export { native, type BpfProgram } from './native.js';
 export type { Message, PeerFlow, TargetFlow } from './protocol/messages.js';
 export { encodeMessage } from './signalling/codec.js';
 export type { AnyMessage, NodeReport } from './signalling/index.js';
-/** For the benchmarks, which run the programs one by one. */
+/** For the benchmarks, which run the programs one by one, and read what an agent has put into the kernel. */
 export { loadPrograms } from './datapath/programs.js';
 export { openMaps } from './datapath/pins.js';
 export { salService, salServiceFlag } from './datapath/abi.generated.js';
 export { endpointBytes, readEndpoint } from './datapath/services/encode.js';
-/** For the benchmarks, which keep services as an agent does, without a kernel below. */
-export { planned, type PlannedService } from './agent/services/planned-service.js';
-export { ServiceIndex } from './agent/services/service-index.js';

@@ -30,6 +30,7 @@ export class AgentNode {
     const home = join(world.plane.folder, 'agent');
     mkdirSync(home);
     const road = await ApiRoad.build(lab, world.plane.admin().server, join(home, 'api.sock'));
+    let agent: AgentProcess | undefined;
     try {
       const [host] = lab.hosts;
       if (host === undefined) throw new Error('the lab has no host');
@@ -39,10 +40,11 @@ export class AgentNode {
         certificates: await certificates(join(home, 'certificates'), host.name),
         logLevel: 'warn',
       };
-      const agent = await labAgent(lab, host, { home, config });
+      agent = await labAgent(lab, host, { home, config });
       await agent.start(startMs);
       return new AgentNode(world, lab, road, agent, new KernelTable(agent.folders.bpffs));
     } catch (error) {
+      await agent?.stop();
       await road.remove();
       lab.remove();
       throw error;

@@ -19,6 +19,8 @@ const kinds = 4;
 const silentMs = 8_000;
 /** One that is begun again is answered at once, or not at all. */
 const openMs = 3_000;
+/** Shorter than the silence: a watch that was silent for so long did not fail, and the next waits no longer for that. */
+const steadyMs = 5_000;
 
 describe('an outage of the API server', () => {
   let plane: ControlPlane;
@@ -34,7 +36,7 @@ describe('an outage of the API server', () => {
     await makePods(client);
     operator = await OperatorProcess.start({ kubeconfig, name: 'one', more: ['--log-level', 'error'] });
     await makeServices(client, 20);
-    const options = { kubeconfig, stores: storesEach, times: { silentMs, openMs } };
+    const options = { kubeconfig, stores: storesEach, times: { silentMs, openMs, steadyMs } };
     for (let i = 0; i < processes; i++) agents.push(await AgentsProcess.start(options));
   });
   afterAll(async () => {
