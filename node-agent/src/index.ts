@@ -21,7 +21,7 @@ export {
   thawCgroup,
 } from './movers/cgroup.js';
 export { transfer } from './movers/transfer.js';
-export { native, type BpfProgram } from './native.js';
+export { native, type BpfMap, type BpfProgram } from './native.js';
 /** For tests that speak to agents by hand. */
 export type { Message, PeerFlow, TargetFlow } from './protocol/messages.js';
 export { encodeMessage } from './signalling/codec.js';

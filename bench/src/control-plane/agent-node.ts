@@ -3,8 +3,15 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServalService } from '@serval/api';
-import { ApiRoad, createLab, labAgent, servald, type AgentProcess, type Lab } from '@serval/e2e';
-import { run } from '../shell.js';
+import {
+  ApiRoad,
+  createLab,
+  issueCertificate,
+  labAgent,
+  makeAuthority,
+  type AgentProcess,
+  type Lab,
+} from '@serval/e2e';
 import { KernelTable } from './kernel-table.js';
 import { serviceName } from './objects.js';
 import { servalServices, type World } from './world.js';
@@ -35,9 +42,11 @@ export class AgentNode {
       const [host] = lab.hosts;
       if (host === undefined) throw new Error('the lab has no host');
       await world.makeNode(host.name, [host.podSubnet4, host.podSubnet6], host.address4);
+      const authority = join(home, 'certificates');
+      await makeAuthority(authority);
       const config = {
         kubernetes: { kubeconfig: world.kubeconfig },
-        certificates: await certificates(join(home, 'certificates'), host.name),
+        certificates: await issueCertificate(authority, host.name),
         logLevel: 'warn',
       };
       agent = await labAgent(lab, host, { home, config });
@@ -87,13 +96,4 @@ export class AgentNode {
     this.virtualIPs.set(service, first);
     return first;
   }
-}
-
-/** Paths for its configuration. */
-async function certificates(folder: string, node: string): Promise<Record<'ca' | 'cert' | 'key', string>> {
-  mkdirSync(folder);
-  await run([process.execPath, servald, 'certs', 'init', folder]);
-  await run([process.execPath, servald, 'certs', 'issue', folder, node]);
-  const file = (name: string): string => join(folder, name);
-  return { ca: file('ca.crt'), cert: file(`${node}.crt`), key: file(`${node}.key`) };
 }

@@ -32,6 +32,7 @@ export async function growth(
   services: number,
 ): Promise<GrowthResult> {
   const pids = [operator.pid, agent.pid];
+  // Asked for later they would be among what is counted.
   for (let i = 0; i < Math.min(eventful, services); i++) await agent.virtualIP(i);
   await delay(restMs);
   const controls = [controlMs()];

@@ -1,17 +1,22 @@
 /** An agent's service table in the kernel, read where it is pinned: whom the next connection to a virtual IP may get. */
 import { join } from 'node:path';
-import { endpointBytes, native, readEndpoint, salService, salServiceFlag } from '@serval/node-agent';
-
-type Map = ReturnType<ReturnType<typeof native>['openPinnedMap']>;
+import {
+  endpointBytes,
+  native,
+  readEndpoint,
+  salService,
+  salServiceFlag,
+  type BpfMap,
+} from '@serval/node-agent';
 
 export class KernelTable {
-  private readonly services: Map;
-  private readonly choices: Map;
-  private readonly replicas: Map;
+  private readonly services: BpfMap;
+  private readonly choices: BpfMap;
+  private readonly replicas: BpfMap;
 
   /** @param bpffs of the agent */
   constructor(bpffs: string) {
-    const open = (name: string): Map => native().openPinnedMap(join(bpffs, 'serval/maps', name));
+    const open = (name: string): BpfMap => native().openPinnedMap(join(bpffs, 'serval/maps', name));
     this.services = open('sal_services');
     this.choices = open('sal_choices');
     this.replicas = open('sal_replicas');

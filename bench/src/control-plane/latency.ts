@@ -20,7 +20,6 @@ export interface Parts {
 }
 
 const times = 40;
-const now = (): number => performance.now();
 
 export async function latency(world: World, agent: AgentNode, labelSelector: string): Promise<LatencyResult> {
   const store = await KubernetesStore.open({
@@ -71,7 +70,7 @@ async function seen(
   const sliced = sliceTells(store, pod, isThere);
   const programmed = agent.leadsTo(service, podAddress(pod), isThere);
   await work();
-  const answered = now();
+  const answered = performance.now();
   const [atSlice, atKernel] = await Promise.all([sliced, programmed]);
   // The watch may be quicker than the answer.
   return { toSlice: Math.max(0, atSlice - answered), toKernel: Math.max(0, atKernel - atSlice) };
@@ -85,7 +84,7 @@ function sliceTells(store: KubernetesStore, pod: number, isThere: boolean): Prom
       const endpoint = object.endpoints.find(({ targetRef }) => targetRef?.name === podName(pod));
       if (isOver || endpoint === undefined || (endpoint.conditions?.ready ?? true) !== isThere) return;
       isOver = true;
-      resolve(now());
+      resolve(performance.now());
       setImmediate(() => end());
     });
   });

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { AgentProcess, servald, type Pod } from '@serval/e2e';
+import { AgentProcess, issueCertificate, makeAuthority, type Pod } from '@serval/e2e';
 import { defaultCriuPath, native } from '@serval/node-agent';
 import { inside, run } from '../shell.js';
 import { rounded } from '../statistics.js';
@@ -20,10 +20,9 @@ const slots = 8192;
 
 export async function salVariant(world: World): Promise<Variant> {
   const place = await world.place('sal');
-  const certificates = join(world.workspace.folder, `certificates-${nameOf(place.node)}`);
-  mkdirSync(certificates);
-  await run([process.execPath, servald, 'certs', 'init', certificates]);
-  await run([process.execPath, servald, 'certs', 'issue', certificates, nodeName]);
+  const authority = join(world.workspace.folder, `certificates-${nameOf(place.node)}`);
+  await makeAuthority(authority);
+  const certificates = await issueCertificate(authority, nodeName);
   let current: RunningAgent | undefined;
   const clear = async (): Promise<void> => {
     const ended = current;
@@ -65,7 +64,7 @@ class RunningAgent {
   private readonly home: string;
   private readonly bpffs: string;
 
-  constructor({ workspace }: World, place: Place, certificates: string, plan: Plan) {
+  constructor({ workspace }: World, place: Place, certificates: object, plan: Plan) {
     this.home = join(workspace.folder, `agent-${RunningAgent.count++}`);
     this.bpffs = join(this.home, 'bpf');
     mkdirSync(this.bpffs, { recursive: true });
@@ -110,17 +109,13 @@ class RunningAgent {
   }
 }
 
-function configuration(place: Place, certificates: string): Record<string, unknown> {
+function configuration(place: Place, certificates: object): Record<string, unknown> {
   const logLevel = process.env['SERVAL_BENCH_LOG'];
   return {
     slots,
     criu: defaultCriuPath(),
     signalling: { address: place.nodeAddress, port: signallingPort },
-    certificates: {
-      ca: join(certificates, 'ca.crt'),
-      cert: join(certificates, `${nodeName}.crt`),
-      key: join(certificates, `${nodeName}.key`),
-    },
+    certificates,
     metrics: { address: '127.0.0.1', port: metricsPort },
     ...(logLevel === undefined ? {} : { logLevel }),
   };

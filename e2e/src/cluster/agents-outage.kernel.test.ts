@@ -8,7 +8,6 @@ import { dataPlane, KubeFleet, KubeScene, type DataPlane } from '../fleet/index.
 import { createLab, type Lab, type Pod } from '../lab/index.js';
 import { requireRoot } from '../lab/processes.js';
 import { lists } from './outage.js';
-import type { RequestCounts } from './request-counts.js';
 import { within } from './within.js';
 import { Traffic, type StreamClient } from '../traffic/index.js';
 
@@ -35,11 +34,9 @@ describe('agents without an API server', () => {
   const clients: StreamClient[] = [];
 
   const replica = { command: [] as string[], labels: { app: 'web' } };
-  const connect = async (pod: string, to: string, at: number): Promise<StreamClient> => {
+  const connect = async (pod: string, to: string, at: number): Promise<void> => {
     const options = { connections: 3, newcomers: 0.5 };
-    const client = await traffic.client(await scene.runPod(pod, far), to, at, options);
-    clients.push(client);
-    return client;
+    clients.push(await traffic.client(await scene.runPod(pod, far), to, at, options));
   };
   const goOn = (): Promise<unknown> => Promise.all(clients.map((client) => client.goesOn()));
 
@@ -67,12 +64,6 @@ describe('agents without an API server', () => {
 
   const planes = (): Promise<DataPlane[]> =>
     Promise.all(hosts.map((host) => dataPlane(fleet.agent(host).folders.bpffs)));
-
-  /** What agents and kubelets came back with, and everybody else. @param ms after the start */
-  async function shortlyAfter(ms: number): Promise<RequestCounts> {
-    await delay(ms);
-    return fleet.plane.requests();
-  }
 
   it('end a move, and change nothing more; then all is as it should be', async () => {
     const server = await scene.runPod('alone', source, { command: traffic.serverCommand(port) });
@@ -114,7 +105,8 @@ describe('agents without an API server', () => {
     expect(tried).toBeLessThan(hosts.length * watches * 10);
 
     await fleet.plane.startApiServer();
-    const requests = await shortlyAfter(5_000);
+    await delay(5_000);
+    const requests = await fleet.plane.requests();
     console.log(`within 5 s ${lists(requests)} LISTs of ours: ${JSON.stringify(requests)}`);
     // One of each watch at most, of agents, operator, and kubelet.
     expect(lists(requests)).toBeLessThanOrEqual(hosts.length * watches + 10);

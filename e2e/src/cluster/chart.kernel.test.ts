@@ -4,7 +4,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { KubeClient } from '@serval/kube-runtime/kubernetes';
 import { operatorProgram } from '@serval/operator';
 import { parse, parseAllDocuments } from 'yaml';
@@ -14,6 +13,7 @@ import { ControlPlane } from './control-plane.js';
 import { chart, Helm, type HelmAnswer } from './helm.js';
 import { kindsOf, labelled, pathOf, type Thing } from './kinds.js';
 import { freePorts, loopback } from './ports.js';
+import { within } from './within.js';
 
 beforeAll(() => requireRoot());
 jest.setTimeout(120_000);
@@ -47,19 +47,6 @@ describe('the chart', () => {
     if (code !== 0) throw new Error(`helm ${args.join(' ')}: ${error}${out}`);
     return out;
   };
-
-  async function within<Value>(
-    ms: number,
-    what: () => string,
-    look: () => Promise<Value | undefined>,
-  ): Promise<Value> {
-    let last: unknown;
-    for (const until = performance.now() + ms; performance.now() < until; await delay(50)) {
-      const found = await look().catch((error: unknown) => void (last = error));
-      if (found !== undefined) return found;
-    }
-    throw new Error(`not within ${ms} ms: ${what()} (${String(last)})`);
-  }
 
   const as = (name: string, node?: string): Promise<KubeClient> =>
     accountClient(plane, admin, { namespace, name, ...(node === undefined ? {} : { node }) });
@@ -130,14 +117,10 @@ describe('the chart', () => {
       (name) => `CustomResourceDefinition ${name}.serval.io`,
     );
     let left: string[] = [];
-    await within(
-      20_000,
-      () => 'all is gone but the CRDs',
-      async () => {
-        left = await labelled(admin, ofRelease);
-        return left.length <= kept.length || undefined;
-      },
-    ).catch(() => undefined);
+    await within(20_000, 'all is gone but the CRDs', async () => {
+      left = await labelled(admin, ofRelease);
+      return left.length <= kept.length || undefined;
+    }).catch(() => undefined);
     expect(left.sort()).toEqual(kept);
   });
 
@@ -193,10 +176,8 @@ describe('the chart', () => {
     const object = parse(text) as Thing;
     const path = `/apis/${object.apiVersion}/namespaces/${object.metadata.namespace}/servalservices`;
     const query = { fieldValidation: 'Strict' };
-    await within(
-      10_000,
-      () => 'the CRD is served',
-      () => admin.request<Thing>({ method: 'POST', path, query, body: object }),
+    await within(10_000, 'the CRD is served', () =>
+      admin.request<Thing>({ method: 'POST', path, query, body: object }),
     );
     await admin.request({ method: 'DELETE', path: `${path}/${object.metadata.name}` });
   }
@@ -224,23 +205,20 @@ describe('the chart', () => {
       // seldom: with bad luck after 40 s more.
       await within(
         90_000,
-        () => `its Service is there and the status says so\n${words}`,
+        'its Service is there and the status says so',
         async () => {
           const { status } = await admin.request<{ status?: { virtualIPs?: string[] } }>({
             path: `${path}/mine`,
           });
           return status?.virtualIPs?.[0];
         },
+        () => words,
       );
       const events = '/apis/events.k8s.io/v1/namespaces/default/events';
-      await within(
-        10_000,
-        () => 'an Event tells it',
-        async () => {
-          const { items } = await admin.request<{ items: Array<{ reason: string }> }>({ path: events });
-          return items.find(({ reason }) => reason === 'Created');
-        },
-      );
+      await within(10_000, 'an Event tells it', async () => {
+        const { items } = await admin.request<{ items: Array<{ reason: string }> }>({ path: events });
+        return items.find(({ reason }) => reason === 'Created');
+      });
       expect(words).not.toMatch(/forbidden: User/);
     } finally {
       const exit = once(child, 'exit');
@@ -308,19 +286,14 @@ describe('the chart', () => {
     }
     await write(admin, 'n2');
     // A policy that has just been made takes a moment.
-    await within(
-      20_000,
-      () => 'the policy holds',
-      () =>
-        write(agent, 'n2').then(
-          () => undefined,
-          () => true,
-        ),
+    await within(20_000, 'the policy holds', () =>
+      write(agent, 'n2').then(
+        () => undefined,
+        () => true,
+      ),
     );
-    await within(
-      20_000,
-      () => 'it may write its own, once its Node is known',
-      () => write(agent, 'n1').then(() => true),
+    await within(20_000, 'it may write its own, once its Node is known', () =>
+      write(agent, 'n1').then(() => true),
     );
     await status(agent, 'n1');
     // Whoever says that others' addresses are its own could have their connections moved to itself.

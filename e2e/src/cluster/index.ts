@@ -15,3 +15,4 @@ export { count, inParallel } from './in-parallel.js';
 export { OperatorProcess, sumOf, type Metrics } from './operator-process.js';
 export { lists, makeServices, outage, type OutageOptions, type OutageResult } from './outage.js';
 export { within } from './within.js';
+export { createMigration, deleteMigration, readMigration } from './migration-objects.js';

@@ -3,13 +3,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { apiVersion, type ServalMigration } from '@serval/api';
 import type { KubeClient } from '@serval/kube-runtime/kubernetes';
 import type { FakeKubelet } from './fake-kubelet.js';
+import { createMigration, deleteMigration, migrations, readMigration } from './migration-objects.js';
 import { within } from './within.js';
 
 type Status = NonNullable<ServalMigration['status']>;
 
 const serval = '/apis/serval.io/v1alpha1';
 const pods = '/api/v1/namespaces/default/pods';
-const migrations = `${serval}/namespaces/default/servalmigrations`;
 const renewMs = 5_000;
 const merge = 'application/merge-patch+json';
 
@@ -124,24 +124,15 @@ export class MigrationScene {
   }
 
   migrate(name: string, pod: string, spec: Partial<ServalMigration['spec']> = {}): Promise<unknown> {
-    return this.client.request({
-      method: 'POST',
-      path: migrations,
-      body: {
-        apiVersion,
-        kind: 'ServalMigration',
-        metadata: { name },
-        spec: { workload: { name: pod }, ...spec },
-      },
-    });
+    return createMigration(this.client, name, pod, spec);
   }
 
   read(name: string): Promise<ServalMigration> {
-    return this.client.request<ServalMigration>({ path: `${migrations}/${name}` });
+    return readMigration(this.client, name);
   }
 
   delete(name: string): Promise<unknown> {
-    return this.client.request({ method: 'DELETE', path: `${migrations}/${name}` });
+    return deleteMigration(this.client, name);
   }
 
   /** As an agent writes it. */

@@ -34,6 +34,11 @@ interface Known {
   name?: string;
   type?: string;
 }
+interface PinnedMap extends Known {
+  /** its name in full: the kernel's is cut */
+  pin: string;
+  path: string;
+}
 interface Entry {
   key: unknown;
   value: unknown;
@@ -51,23 +56,25 @@ interface Link extends Known {
 /** @param bpffs of the agent. @throws Error where bpftool can't read it */
 export async function dataPlane(bpffs: string): Promise<DataPlane> {
   const folder = join(bpffs, 'serval/maps');
-  const pinned = readdirSync(folder).sort();
-  const ids = new Map<string, number>();
-  for (const name of pinned)
-    ids.set(name, (await bpftool<Known>('map', 'show', 'pinned', join(folder, name))).id);
+  const maps: PinnedMap[] = [];
+  for (const pin of readdirSync(folder).sort()) {
+    const path = join(folder, pin);
+    maps.push({ pin, path, ...(await bpftool<Known>('map', 'show', 'pinned', path)) });
+  }
   const entries = await Promise.all(
-    Object.entries(written).map(
-      async ([name, counts]) => [name, await entriesOf(join(folder, name), counts)] as const,
-    ),
+    maps.flatMap((map) => {
+      const counts = written[map.pin];
+      return counts === undefined ? [] : [entriesOf(map, counts).then((each) => [map.pin, each] as const)];
+    }),
   );
-  const own = new Set(ids.values());
+  const own = new Set(maps.map(({ id }) => id));
   const programs = (await bpftool<Program[]>('prog', 'show')).filter(({ map_ids: used = [] }) =>
     used.some((id) => own.has(id)),
   );
   const loaded = new Set(programs.map(({ id }) => id));
   const links = (await bpftool<Link[]>('link', 'show')).filter(({ prog_id: id }) => loaded.has(id));
   return {
-    maps: pinned.map((name) => `${name} is ${ids.get(name)}`),
+    maps: maps.map(({ pin, id }) => `${pin} is ${id}`),
     ...Object.fromEntries(entries),
     programs: programs.map(({ id, name, tag }) => `${id} ${name} ${tag}`),
     links: links.map(({ id, prog_id: program, type }) => `${id} ${type} ${program}`),
@@ -75,8 +82,7 @@ export async function dataPlane(bpffs: string): Promise<DataPlane> {
 }
 
 /** Of arrays only elements that hold anything. */
-async function entriesOf(path: string, counts: readonly string[]): Promise<string[]> {
-  const { type } = await bpftool<Known>('map', 'show', 'pinned', path);
+async function entriesOf({ path, type }: PinnedMap, counts: readonly string[]): Promise<string[]> {
   const dump = await bpftool<Entry[]>('map', 'dump', 'pinned', path);
   return dump
     .map(({ formatted, key, value }) => formatted ?? { key, value })

@@ -1,12 +1,13 @@
 /** An agent on every host of a lab, with certificates, and what they need to find each other. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ServalError, type ServalMigration } from '@serval/api';
 import type { Lab, Pod } from '../lab/index.js';
-import { servald, type AgentProcess } from './agent-process.js';
+import type { AgentProcess } from './agent-process.js';
+import { issueCertificate, makeAuthority } from './certificates.js';
 import { labAgent, signallingPort } from './lab-agent.js';
 import { Sandboxes } from './sandboxes.js';
 
@@ -104,12 +105,10 @@ export class Fleet {
 
   private async make({ slots, config = {}, env = {}, stateDisks = false }: FleetOptions): Promise<void> {
     const { certificates } = this;
-    mkdirSync(certificates);
-    await run(process.execPath, [servald, 'certs', 'init', certificates]);
+    await makeAuthority(certificates);
     const images = await this.lab.mount('tmpfs', 'images');
     this.imagesDir = images;
     for (const host of this.lab.hosts) {
-      await run(process.execPath, [servald, 'certs', 'issue', certificates, host.name]);
       const command = (action: string): string[] => [
         process.execPath,
         hook,
@@ -119,11 +118,7 @@ export class Fleet {
       ];
       const own = {
         ...(slots === undefined ? {} : { slots }),
-        certificates: {
-          ca: join(certificates, 'ca.crt'),
-          cert: join(certificates, `${host.name}.crt`),
-          key: join(certificates, `${host.name}.key`),
-        },
+        certificates: await issueCertificate(certificates, host.name),
         sandbox: { create: command('create'), remove: command('remove') },
       };
       const agent = await labAgent(this.lab, host, {

@@ -7,15 +7,13 @@ import {
   type ServalServiceSpec,
   type ServiceView,
 } from '@serval/api';
-import { within } from '../cluster/index.js';
+import { createMigration, deleteMigration, readMigration, within } from '../cluster/index.js';
 import type { Pod } from '../lab/index.js';
 import type { KubeFleet } from './kube-fleet.js';
 import { ask } from './local-api.js';
 
 const pods = '/api/v1/namespaces/default/pods';
-const serval = '/apis/serval.io/v1alpha1/namespaces/default';
-const migrations = `${serval}/servalmigrations`;
-const services = `${serval}/servalservices`;
+const services = '/apis/serval.io/v1alpha1/namespaces/default/servalservices';
 
 export interface PodToRun {
   /** default: it sleeps */
@@ -74,24 +72,15 @@ export class KubeScene {
   }
 
   migrate(name: string, workload: string, targetNode: string): Promise<unknown> {
-    return this.fleet.admin.request({
-      method: 'POST',
-      path: migrations,
-      body: {
-        apiVersion,
-        kind: 'ServalMigration',
-        metadata: { name },
-        spec: { workload: { name: workload }, targetNode },
-      },
-    });
+    return createMigration(this.fleet.admin, name, workload, { targetNode });
   }
 
   migration(name: string): Promise<ServalMigration> {
-    return this.fleet.admin.request<ServalMigration>({ path: `${migrations}/${name}` });
+    return readMigration(this.fleet.admin, name);
   }
 
   deleteMigration(name: string): Promise<unknown> {
-    return this.fleet.admin.request({ method: 'DELETE', path: `${migrations}/${name}` });
+    return deleteMigration(this.fleet.admin, name);
   }
 
   /** Resolves with what its status is when it says so. */
